@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class GatewayProjectConfig(AppConfig):
+    name = "gateway_project"
