@@ -1,0 +1,1 @@
+"""Tests, by room; `journeys` are the stories a user lives."""
