@@ -1,0 +1,234 @@
+"""Django's ASGI handler without what the gateway's addresses do not need.
+
+Kept: the URL resolver, the conversion of exceptions, `HttpRequest` and `HttpResponse`. Left out,
+because each costs more than the gateway's own work: request signals, thread hops, the
+thread-sensitive context, the body's trip through a temporary file. Nothing here touches the ORM.
+A body is read only when its view asks for it, so that a bad key is refused before a byte of it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing, asynccontextmanager
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix, set_urlconf
+
+from keys.errors import InvalidRequestError
+from routing.gateway_api.errors import BodyTooLargeError, MediaTypeError
+from routing.gateway_api.responses import StreamedResponse, error_response, format_of_path
+from routing.request_id import new_request_id
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+LARGEST_BODY_BYTES = 20 * 1024 * 1024
+NO_CONTENT = 204
+URLCONF = "routing.gateway_api.urls"
+_CORS_HEADERS = "authorization, content-type, x-api-key, api-key, x-user-id, anthropic-version"
+
+
+class ClientLeftError(Exception):
+    """The client closed its connection before its body was complete."""
+
+
+class GatewayRequest(ASGIRequest):
+    """A request whose body is still on the wire.
+
+    Attributes:
+        request_id: ours; on every response.
+        arrived_at, arrived_monotonic: the one reading of both clocks for this request.
+    """
+
+    urlconf = URLCONF
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, None)
+        self._receive = receive
+        self.arrived_at = datetime.now(UTC)
+        self.arrived_monotonic = monotonic()
+        self.request_id = new_request_id(self.arrived_at)
+
+    async def read_json_body(self) -> bytes:
+        """The whole body, bounded by what is received and not by what a header says.
+
+        Raises:
+            BodyTooLargeError: over 20 MiB. HTTP 413.
+            MediaTypeError: compressed, or declared as something else than JSON. HTTP 415.
+        """
+        if self.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            raise MediaTypeError("Compressed request bodies are not accepted.")
+        if self.content_type not in ("application/json", ""):
+            raise MediaTypeError("Send the body as Content-Type: application/json.")
+        declared = self.META.get("CONTENT_LENGTH", "0")
+        if declared.isdigit() and int(declared) > LARGEST_BODY_BYTES:
+            raise BodyTooLargeError("The request body is over 20 MiB.")
+        message = await self._next_message()
+        if not message.get("more_body"):
+            return self._bounded(message.get("body", b""))
+        body = bytearray(message.get("body", b""))
+        while message.get("more_body"):
+            message = await self._next_message()
+            body += message.get("body", b"")
+            self._bounded(body)
+        return bytes(body)
+
+    async def disconnected(self) -> None:
+        """Returns once the client is gone."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _next_message(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeftError
+        return message
+
+    @staticmethod
+    def _bounded(body: Any) -> Any:
+        if len(body) > LARGEST_BODY_BYTES:
+            raise BodyTooLargeError("The request body is over 20 MiB.")
+        return body
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+class GatewayHandler(ASGIHandler):
+    """Serves the gateway's addresses; everything else goes through Django's stock handler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known_hosts: set[str] = set()
+        self._cors_origins = frozenset(settings.CORS_ALLOWED_ORIGINS)
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware = []
+        self._template_response_middleware = []
+        self._exception_middleware = []
+        self._middleware_chain = convert_exception_to_response(self._get_response_async)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        set_script_prefix("/")
+        set_urlconf(URLCONF)
+        try:
+            request = GatewayRequest(scope, receive)
+        except UnicodeDecodeError:
+            await self._refuse_undecodable(scope, send)
+            return
+        try:
+            response = await self._respond(request)
+            await self._send(request, response, send)
+        except ClientLeftError:
+            return
+
+    async def _respond(self, request: GatewayRequest) -> HttpResponseBase:
+        host = request.META.get("HTTP_HOST", "")
+        if host not in self._known_hosts:
+            try:
+                request.get_host()
+            except DisallowedHost:
+                return error_response(
+                    InvalidRequestError("This host name is not one of the gateway's."), request
+                )
+            if len(self._known_hosts) < 1000:
+                self._known_hosts.add(host)
+        if request.method == "OPTIONS" and "HTTP_ORIGIN" in request.META:
+            return HttpResponse(status=NO_CONTENT)
+        response: HttpResponseBase = await self._middleware_chain(request)
+        return response
+
+    async def _send(
+        self, request: GatewayRequest, response: HttpResponseBase, send: Send
+    ) -> None:
+        response.headers.setdefault("x-request-id", request.request_id)
+        response.headers.setdefault("Cache-Control", "no-store")
+        if format_of_path(request.path) == "anthropic_messages":
+            response.headers["request-id"] = request.request_id
+        if self._cors_origins:
+            self._allow_origin(request, response)
+        if isinstance(response, HttpResponse) and response.status_code != NO_CONTENT:
+            response.headers["Content-Length"] = str(len(response.content))
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status_code,
+                "headers": [
+                    (name.lower().encode("ascii"), value.encode("latin-1"))
+                    for name, value in response.items()
+                ],
+            }
+        )
+        if isinstance(response, StreamedResponse):
+            await _relay(request, response.parts, send)
+        else:
+            assert isinstance(response, HttpResponse)
+            body = b"" if request.method == "HEAD" else response.content
+            await send({"type": "http.response.body", "body": body})
+
+    def _allow_origin(self, request: GatewayRequest, response: HttpResponseBase) -> None:
+        origin = request.META.get("HTTP_ORIGIN", "")
+        response.headers["Vary"] = "Origin"
+        if origin in self._cors_origins or "*" in self._cors_origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "*"
+            if request.method == "OPTIONS":
+                response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+                response.headers["Access-Control-Allow-Headers"] = request.META.get(
+                    "HTTP_ACCESS_CONTROL_REQUEST_HEADERS", _CORS_HEADERS
+                )
+                response.headers["Access-Control-Max-Age"] = "600"
+
+    async def _refuse_undecodable(self, scope: Scope, send: Send) -> None:
+        scope = {**scope, "query_string": b""}
+        request = GatewayRequest(scope, _nothing)
+        response = error_response(InvalidRequestError("The query string is not UTF-8."), request)
+        await self._send(request, response, send)
+
+
+async def _nothing() -> MutableMapping[str, Any]:
+    return {"type": "http.disconnect"}
+
+
+async def _relay(
+    request: GatewayRequest, parts: AsyncGenerator[bytes, None], send: Send
+) -> None:
+    """Send a stream part by part; a client that leaves ends it at once."""
+    async with closing_when_client_leaves(request), aclosing(parts):
+        async for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def closing_when_client_leaves(request: GatewayRequest) -> AsyncGenerator[None, None]:
+    """Cancel what runs inside once the client is gone, and then raise ClientLeftError.
+
+    uvicorn cancels nothing by itself: without this an abandoned upstream call would run on.
+    """
+    working = asyncio.current_task()
+    assert working is not None
+
+    async def watch() -> None:
+        await request.disconnected()
+        working.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        # Cancelled by somebody else than the watcher: go on being cancelled.
+        if not watching.done():
+            raise
+        working.uncancel()
+        raise ClientLeftError from None
+    finally:
+        watching.cancel()
