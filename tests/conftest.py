@@ -1,0 +1,91 @@
+"""Fixtures that every room may ask for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.chosen_database import CLUSTER
+from tests.missing import MissingServiceError
+from tests.postgresql_cluster import PostgreSQLCluster
+from tests.redis_server import RedisServer
+
+CHROMIUM = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """SQLite in a file, so that threads have connections of their own; no waiting for the disk."""
+    database: dict[str, Any] = settings.DATABASES["default"]
+    if "sqlite3" in database["ENGINE"]:
+        database.setdefault("TEST", {})["NAME"] = str(Path(settings.DATA_DIR) / "test.sqlite3")
+        options = database.setdefault("OPTIONS", {})
+        options["init_command"] = options.get("init_command", "") + "PRAGMA synchronous=OFF;"
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[PostgreSQLCluster]:
+    """A PostgreSQL to make databases in: the run's own, or one for the session."""
+    running = pytestconfig.stash.get(CLUSTER, None)
+    if isinstance(running, PostgreSQLCluster):
+        yield running
+        return
+    try:
+        started = PostgreSQLCluster()
+    except MissingServiceError as missing:
+        pytest.skip(str(missing))
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    try:
+        server = RedisServer()
+    except MissingServiceError as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium. Per module: while Playwright runs, its event loop keeps Django's ORM away."""
+    executable = next((path for path in CHROMIUM if Path(path).exists()), None)
+    if executable is None:
+        pytest.skip("Chromium: not installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=executable, headless=True, args=CHROMIUM_FLAGS
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh, signed-out tab that may use the clipboard."""
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    context.set_default_timeout(10_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> Iterator[None]:
+    """What one test counted (failed keys, sign-ins) must not refuse the next."""
+    yield
+    cache.clear()
