@@ -112,7 +112,14 @@ class Refusal:
 
 @dataclass(slots=True)
 class JournalContents:
-    """What a journal file says, read back: entries that ended, and admissions that did not."""
+    """What a worker's journal says, read back.
+
+    Attributes:
+        entries: of the requests that ended.
+        unfinished: the admissions that did not, each with the output tokens last seen.
+        damaged_lines: lines that were there and could not be believed.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     unfinished: list[tuple[Admission, int]] = field(default_factory=list)
+    damaged_lines: int = 0

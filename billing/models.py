@@ -5,7 +5,7 @@ Money is whole nano-dollars (1e-9 USD). The ledger and its totals name team, key
 by id and as text, without foreign keys: history stays when a name goes.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.db import models
 from django.db.models import Q
@@ -200,9 +200,22 @@ class UsageSource(models.TextChoices):
     NONE = "none"
 
 
+class EntryChangedError(TypeError):
+    """Somebody tried to change or delete a ledger entry; append a correction instead."""
+
+
+class AppendOnly(models.QuerySet["LedgerEntry"]):
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise EntryChangedError("ledger entries are never changed")
+
+    def delete(self) -> NoReturn:
+        raise EntryChangedError("ledger entries are never deleted")
+
+
 class LedgerEntry(models.Model):
     """One line of what happened. Never changed: a request is entry 0; further paid attempts
-    and corrections are entries 1, 2, … of the same request id.
+    and corrections are entries 1, 2, … of the same request id. Written by `billing.ledger.post`
+    alone, which moves the totals and counters with it.
     """
 
     request_id = models.CharField(max_length=40)
@@ -235,9 +248,16 @@ class LedgerEntry(models.Model):
     cached = models.BooleanField(default=False)
     latency_ms = models.IntegerField(default=0)
     first_byte_ms = models.IntegerField(null=True)
+    timezone = models.CharField(
+        max_length=64, default="UTC", help_text="The team's, when the request was admitted."
+    )
     flags = models.JSONField(default=list, help_text="usage_suspect, beyond_bound, sanitized, …")
     attempts = models.JSONField(default=list, help_text="Every upstream attempt; on entry 0.")
-    charges = models.JSONField(default=list, help_text="[counter id, amount, excess] it was charged to.")
+    charges = models.JSONField(
+        default=list, help_text="[counter id, amount, excess] it was charged to."
+    )
+
+    objects = AppendOnly.as_manager()
 
     class Meta:
         verbose_name_plural = "ledger entries"
@@ -254,6 +274,14 @@ class LedgerEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.request_id}/{self.entry}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise EntryChangedError("ledger entries are never changed")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise EntryChangedError("ledger entries are never deleted")
 
 
 class RefusedCall(models.Model):
