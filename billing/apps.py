@@ -1,5 +1,11 @@
 from django.apps import AppConfig
 
+from keys import versions
+
 
 class BillingConfig(AppConfig):
     name = "billing"
+
+    def ready(self) -> None:
+        versions.register(self.get_model("Limit"))
+        versions.register(self.get_model("Price"))

@@ -1,7 +1,7 @@
 """The root of every error that a caller can meet, and the ones about who is calling.
 
 Each room adds its own branches. What status, code and type an error leaves with is
-decided in one table, `routing/gateway_api/errors.py`; nothing here knows HTTP.
+decided in one table, `routing/error_table.py`; nothing here knows HTTP.
 """
 
 
