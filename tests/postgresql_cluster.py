@@ -66,9 +66,11 @@ class PostgreSQLCluster:
         # A wheel may be installed under a home folder that the unprivileged user cannot enter.
         if not self._run_as or binaries.is_relative_to("/usr"):
             return binaries
-        copy = self._directory / "install"
-        shutil.copytree(binaries.parent, copy, symlinks=True)
-        return copy / binaries.name
+        package = binaries.parent.parent
+        for part in package.parent.glob(f"{package.name}*"):  # the wheel's libraries lie beside it
+            if part.is_dir() and part.suffix != ".dist-info":
+                shutil.copytree(part, self._directory / part.name, symlinks=True)
+        return self._directory / binaries.relative_to(package.parent)
 
     def _initialise(self) -> None:
         done = subprocess.run(
@@ -78,6 +80,7 @@ class PostgreSQLCluster:
                 *("--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"),
             ],
             cwd="/",
+            check=False,
             capture_output=True,
             text=True,
             **self._run_as,
