@@ -1,0 +1,90 @@
+"""Brings the price book up to the price list. Safe to repeat: applied twice it changes nothing.
+
+A name whose latest price was set by hand belongs to the administrator and is left alone.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from billing import models
+from billing.price_book import BookedPrice, booked
+from billing.price_edits import same_figures, set_price
+from billing.price_list import SOURCE, ListedPrice, listed_prices, source
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a sync did, or would do.
+
+    Attributes:
+        added: the prices that were added, in the order of the list.
+        kept: names, as (kind, model), left alone because their price was set by hand.
+    """
+
+    added: tuple[BookedPrice, ...]
+    kept: tuple[tuple[str, str], ...]
+
+
+def sync_prices(now: datetime, *, dry_run: bool = False) -> SyncReport:
+    """Add every listed price that the book does not have yet. A dry run takes it all back."""
+    with transaction.atomic():
+        known = _known_rows()
+        listed: dict[tuple[str, str], list[ListedPrice]] = defaultdict(list)
+        for price in listed_prices():
+            listed[price.kind, price.model].append(price)
+        added: list[BookedPrice] = []
+        kept = []
+        for name, steps in listed.items():
+            rows = known[name]
+            if rows and not rows[-1].source.startswith(f"{SOURCE} "):
+                kept.append(name)
+            else:
+                added += _add(_missing(rows, steps, now), now)
+        transaction.set_rollback(dry_run)
+    return SyncReport(tuple(added), tuple(kept))
+
+
+def _known_rows() -> dict[tuple[str, str], list[models.Price]]:
+    known: dict[tuple[str, str], list[models.Price]] = defaultdict(list)
+    for row in models.Price.objects.filter(provider="").order_by("effective_from"):
+        known[row.kind, row.model].append(row)
+    return known
+
+
+def _missing(
+    rows: list[models.Price], steps: list[ListedPrice], now: datetime
+) -> list[ListedPrice]:
+    """Steps to add. Once a name has prices its past is settled: only today's and later count."""
+    if not rows:
+        return steps
+    past = [step for step in steps if step.effective_from <= now]
+    missing = [step for step in steps if step.effective_from > now]
+    if past:
+        today, newest = past[-1], max(row.effective_from for row in rows)
+        begins = today.effective_from if today.effective_from > newest else now
+        missing.insert(0, ListedPrice(today.kind, today.model, begins, today.price))
+    return [step for step in missing if not _holds(rows, step)]
+
+
+def _holds(rows: list[models.Price], step: ListedPrice) -> bool:
+    holding = [booked(row).price for row in rows if row.effective_from <= step.effective_from]
+    return bool(holding) and same_figures(holding[-1], step.price)
+
+
+def _add(steps: list[ListedPrice], now: datetime) -> list[BookedPrice]:
+    rows = [
+        set_price(
+            step.price,
+            kind=step.kind,
+            model=step.model,
+            effective_from=step.effective_from,
+            now=now,
+            source=source(),
+            checked_on=now.date(),
+        )
+        for step in steps
+    ]
+    return [booked(row) for row in rows if row is not None]
