@@ -1,0 +1,283 @@
+"""A worker's journal: what it admitted and how that ended, on disk before anything else knows.
+
+Called on the event loop, so a line costs one write and no file sync: the kernel keeps what a
+killed process wrote, and a thread syncs in groups, so that a power cut takes the last group at
+most. Room for the end of every running request is allocated before it is admitted. When the disk
+is full, admission stops with 503 and what runs can still end.
+"""
+
+import errno
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from billing.entries import Admission, Entry
+from billing.journal_lines import admit_line, end_line, progress_line
+from billing.sanitizing import without_details
+from keys.errors import ServiceUnavailableError
+
+SEGMENT_BYTES = 8 * 1024 * 1024
+SYNC_SECONDS = 0.02
+
+log = structlog.get_logger(__name__)
+
+
+def lock_path(directory: Path, worker: str) -> Path:
+    return directory / f"{worker}.lock"
+
+
+def segment_paths(directory: Path, worker: str) -> list[Path]:
+    """In the order in which they were written."""
+    return sorted(directory.glob(f"{worker}.*.journal"))
+
+
+class _Segment:
+    """One file. `pins` counts the lines in it that are still needed."""
+
+    __slots__ = ("allocated", "descriptor", "offset", "path", "pins")
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path = path
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self.offset = self.allocated = self.pins = 0
+        try:
+            self.allocate(size)
+        except OSError:
+            os.close(self.descriptor)
+            path.unlink()
+            raise
+
+    def allocate(self, size: int) -> None:
+        if sys.platform == "darwin":  # has no posix_fallocate
+            os.pwrite(self.descriptor, bytes(size - self.allocated), self.allocated)
+        else:
+            os.posix_fallocate(self.descriptor, self.allocated, size - self.allocated)
+        self.allocated = size
+
+    def append(self, line: bytes) -> None:
+        # At our own offset: half a line that a full disk left is overwritten by the next.
+        if os.pwrite(self.descriptor, line, self.offset) != len(line):
+            raise OSError(errno.ENOSPC, "the line was not written whole")
+        self.offset += len(line)
+
+
+class _Running:
+    """A request on its way: the room kept for its end, and the segments that tell of it."""
+
+    __slots__ = ("admitted", "ended", "progressed", "room")
+
+    def __init__(self, admitted: _Segment | None, room: int) -> None:
+        self.admitted = admitted
+        self.room = room
+        self.progressed: _Segment | None = None
+        self.ended: _Segment | None = None
+
+
+class Journal:
+    """The journal of one worker process, which holds an exclusive lock on it while it lives."""
+
+    def __init__(
+        self, directory: Path, worker: str, *, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        self.directory = directory
+        self.worker = worker
+        self._segment_bytes = segment_bytes
+        self._lock_descriptor = _locked(directory, worker)
+        self._mutex = threading.Lock()
+        self._segments: list[_Segment] = []
+        self._running: dict[str, _Running] = {}
+        self._reserved = 0
+        self._made = 0
+        self._retired: list[int] = []
+        self._unsynced = threading.Event()
+        self._closing = threading.Event()
+        self._syncing = threading.Thread(target=self._sync, name="journal-sync", daemon=True)
+        self._syncing.start()
+
+    def admit(self, admission: Admission) -> None:
+        """Write that a request may go to a provider, and keep room for its end.
+
+        Raises:
+            ServiceUnavailableError: the disk does not take it; nothing is admitted. HTTP 503.
+        """
+        line = admit_line(admission)
+        room = _room_for_end(line)
+        with self._mutex:
+            try:
+                segment = self._with_room(len(line) + room)
+                segment.append(line)
+            except OSError as error:
+                log.error("journal_refused_admission", error=str(error))
+                raise ServiceUnavailableError(
+                    "The gateway cannot record calls at the moment.", retry_after_seconds=5
+                ) from error
+            segment.pins += 1
+            self._reserved += room
+            self._running[admission.template.request_id] = _Running(segment, room)
+        self._written()
+
+    def progress(self, request_id: str, output_tokens: int) -> None:
+        """Note the output seen so far. May be lost when the disk is full: it only sharpens
+        what a request without an end is recovered at."""
+        line = progress_line(request_id, output_tokens)
+        with self._mutex:
+            running = self._running.get(request_id)
+            if running is None:
+                return
+            with suppress(OSError):
+                segment = self._with_room(len(line))
+                segment.append(line)
+                _move_pin(running.progressed, segment)
+                running.progressed = segment
+        self._written()
+
+    def finish(self, entries: Sequence[Entry]) -> None:
+        """Write how one request ended: all entries of it, in one line."""
+        line = end_line(entries)
+        with self._mutex:
+            running = self._running.setdefault(entries[0].request_id, _Running(None, 0))
+            self._reserved -= running.room
+            try:
+                segment = self._append_end(line, entries, running.room)
+            except OSError as error:
+                # The ledger writer has the entries in memory; only a crash before it has posted
+                # them makes this request a recovered one.
+                log.error("journal_lost_end", request_id=entries[0].request_id, error=str(error))
+            else:
+                segment.pins += 1
+                running.ended = segment
+            running.room = 0
+        self._written()
+
+    def posted(self, request_ids: Iterable[str]) -> None:
+        """Forget requests whose entries are in the ledger, and the segments nobody needs now."""
+        with self._mutex:
+            for request_id in request_ids:
+                running = self._running.pop(request_id, None)
+                if running is not None:
+                    _unpin(running)
+            done = [segment for segment in self._segments[:-1] if not segment.pins]
+            self._segments = [segment for segment in self._segments if segment not in done]
+        for segment in done:
+            segment.path.unlink()
+
+    def close(self) -> None:
+        """Stop writing. What the ledger does not have yet stays on disk to be recovered."""
+        self._closing.set()
+        self._unsynced.set()
+        self._syncing.join()
+        self._sync_once()
+        if self._segments:
+            os.close(self._segments[-1].descriptor)
+        if not self._running:
+            for segment in self._segments:
+                segment.path.unlink()
+            lock_path(self.directory, self.worker).unlink()
+        os.close(self._lock_descriptor)
+
+    def _append_end(self, line: bytes, entries: Sequence[Entry], room: int) -> _Segment:
+        """Where the line went. One that outgrew its room is shortened when the disk is full."""
+        if len(line) <= room:
+            segment = self._segments[-1]
+        else:
+            try:
+                segment = self._with_room(len(line))
+            except OSError:
+                if not self._segments:
+                    raise
+                segment = self._segments[-1]
+                line = end_line(without_details(entries))
+        segment.append(line)
+        return segment
+
+    def _with_room(self, size: int) -> _Segment:
+        """The segment to write to, with so much free beyond what running requests need."""
+        if not self._segments:
+            return self._add_segment(size)
+        current = self._segments[-1]
+        needed = current.offset + self._reserved + size
+        if needed <= current.allocated:
+            return current
+        if current.offset >= self._segment_bytes // 2:
+            return self._add_segment(size)
+        current.allocate(max(needed, current.allocated + self._segment_bytes))
+        return current
+
+    def _add_segment(self, size: int) -> _Segment:
+        path = self.directory / f"{self.worker}.{self._made:08d}.journal"
+        segment = _Segment(path, max(self._segment_bytes, self._reserved + size))
+        self._made += 1
+        if self._segments:
+            filled = self._segments[-1]
+            with suppress(OSError):
+                os.ftruncate(filled.descriptor, filled.offset)
+            self._retired.append(filled.descriptor)
+        self._segments.append(segment)
+        return segment
+
+    def _written(self) -> None:
+        if not self._unsynced.is_set():
+            self._unsynced.set()
+
+    def _sync(self) -> None:
+        while not self._closing.is_set():
+            self._unsynced.wait()
+            self._closing.wait(SYNC_SECONDS)
+            self._unsynced.clear()
+            self._sync_once()
+
+    def _sync_once(self) -> None:
+        with self._mutex:
+            retired, self._retired = self._retired, []
+            current = [self._segments[-1].descriptor] if self._segments else []
+        try:
+            for descriptor in retired + current:
+                _fdatasync(descriptor)
+        except OSError as error:
+            log.error("journal_not_synced", error=str(error))
+        for descriptor in retired:
+            os.close(descriptor)
+
+
+def _room_for_end(admitted: bytes) -> int:
+    """An end is the admitted template again, filled in, for up to four paid attempts; what
+    explains it (tags, attempts) is left out of an end that would not fit."""
+    return 4 * len(admitted) + 4096
+
+
+def _move_pin(old: _Segment | None, new: _Segment) -> None:
+    if old is not None:
+        old.pins -= 1
+    new.pins += 1
+
+
+def _unpin(running: _Running) -> None:
+    for segment in (running.admitted, running.progressed, running.ended):
+        if segment is not None:
+            segment.pins -= 1
+
+
+def _locked(directory: Path, worker: str) -> int:
+    directory.mkdir(parents=True, exist_ok=True)
+    path = lock_path(directory, worker)
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # A recoverer that saw the new file before its lock may have taken and removed it.
+        with suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        os.close(descriptor)
+
+
+def _fdatasync(descriptor: int) -> None:
+    if sys.platform == "darwin":
+        os.fsync(descriptor)
+    else:
+        os.fdatasync(descriptor)

@@ -1,0 +1,134 @@
+"""The journal's words: one line is `length crc json`, length and CRC-32 of the JSON in hex.
+
+A line is believed only when both agree. JSON holds no raw newline and no NUL, so after a damaged
+stretch reading goes on at the next newline, and the zeros of space that was allocated but not
+written yet end a file. A line that was being written when the process died has no newline: it is
+the end, not damage.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import orjson
+
+from billing.entries import Admission, Attempt, Charge, Entry, JournalContents
+from billing.sanitizing import sanitized
+
+_HEADER_BYTES = 18
+
+
+def admit_line(admission: Admission) -> bytes:
+    try:
+        return _line({"admit": admission})
+    except TypeError:  # a lone surrogate, or a figure beyond 64 bits
+        clean = Admission(
+            sanitized(admission.template),
+            admission.holds,
+            admission.input_price,
+            admission.output_price,
+        )
+        return _line({"admit": clean})
+
+
+def progress_line(request_id: str, output_tokens: int) -> bytes:
+    return _line({"progress": [request_id, output_tokens]})
+
+
+def end_line(entries: Sequence[Entry]) -> bytes:
+    try:
+        return _line({"end": entries})
+    except TypeError:
+        return _line({"end": [sanitized(entry) for entry in entries]})
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    body = orjson.dumps(record)
+    return b"%08x %08x %b\n" % (len(body), crc32(body), body)
+
+
+def read_lines(data: bytes) -> Iterator[dict[str, Any] | None]:
+    """Every record in order, and None for each stretch that cannot be believed."""
+    position, end = 0, len(data.rstrip(b"\0"))
+    while position < end:
+        if data[position] in b"\0\n":
+            position += 1
+            continue
+        body = _body_at(data, position)
+        if body is not None:
+            yield orjson.loads(body)
+            position += _HEADER_BYTES + len(body)
+            continue
+        newline = data.find(b"\n", position, end)
+        if newline < 0:
+            return
+        # Zeros were never written: a page that was lost may end in the middle of a line.
+        after_hole = data.rfind(b"\0", position, newline) + 1
+        resumed = _body_at(data, after_hole) if after_hole else None
+        yield None
+        position = after_hole if resumed is not None else newline + 1
+
+
+def _body_at(data: bytes, position: int) -> bytes | None:
+    try:
+        length = int(data[position : position + 8], 16)
+        crc = int(data[position + 9 : position + 17], 16)
+    except ValueError:
+        return None
+    start = position + _HEADER_BYTES
+    body = data[start : start + length]
+    return body if len(body) == length and crc32(body) == crc else None
+
+
+def read_journal(paths: Iterable[Path]) -> JournalContents:
+    """What one worker's segments say, given in the order in which they were written."""
+    contents = JournalContents()
+    running: dict[str, tuple[Admission, int]] = {}
+    for path in paths:
+        for record in read_lines(path.read_bytes()):
+            if record is None:
+                contents.damaged_lines += 1
+            else:
+                contents.entries += follow(record, running)
+    contents.unfinished = list(running.values())
+    return contents
+
+
+def follow(record: dict[str, Any], running: dict[str, tuple[Admission, int]]) -> list[Entry]:
+    """Take one record into account: what runs after it; returns the entries that it ends with."""
+    match record:
+        case {"admit": admitted}:
+            admission = _admission(admitted)
+            running[admission.template.request_id] = (admission, 0)
+        case {"progress": [request_id, output_tokens]} if request_id in running:
+            running[request_id] = (running[request_id][0], output_tokens)
+        case {"end": ended}:
+            entries = [_entry(fields) for fields in ended]
+            for entry in entries:
+                running.pop(entry.request_id, None)
+            return entries
+    return []
+
+
+def _admission(fields: dict[str, Any]) -> Admission:
+    return Admission(
+        template=_entry(fields["template"]),
+        holds=tuple((counter, unit, amount) for counter, unit, amount in fields["holds"]),
+        input_price=fields["input_price"],
+        output_price=fields["output_price"],
+    )
+
+
+def _entry(fields: dict[str, Any]) -> Entry:
+    fields["started_at"] = datetime.fromisoformat(fields["started_at"])
+    fields["flags"] = tuple(fields["flags"])
+    fields["attempts"] = tuple(_attempt(attempt) for attempt in fields["attempts"])
+    fields["charges"] = tuple(Charge(**charge) for charge in fields["charges"])
+    return Entry(**fields)
+
+
+def _attempt(fields: dict[str, Any]) -> Attempt:
+    fields["started_at"] = datetime.fromisoformat(fields["started_at"])
+    return Attempt(**fields)
