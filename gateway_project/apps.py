@@ -1,5 +1,24 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
+from django.core.management import call_command
+from django.db.models.signals import post_migrate
+
+
+class ConsoleConfig(AdminConfig):
+    """Django's admin application with the gateway's own site as `admin.site`."""
+
+    default_site = "gateway_project.admin_site.GatewayAdminSite"
 
 
 class GatewayProjectConfig(AppConfig):
     name = "gateway_project"
+
+    def ready(self) -> None:
+        post_migrate.connect(_create_cache_table, sender=self)
+
+
+def _create_cache_table(using: str, verbosity: int, **_: Any) -> None:
+    # Does nothing where the cache is Redis, or the table is there.
+    call_command("createcachetable", database=using, verbosity=verbosity)
