@@ -22,7 +22,7 @@ from django.http.response import HttpResponseBase
 from django.urls import set_script_prefix, set_urlconf
 
 from keys.errors import InvalidRequestError
-from routing.gateway_api.errors import BodyTooLargeError, MediaTypeError
+from routing.error_table import BodyTooLargeError, MediaTypeError
 from routing.gateway_api.responses import StreamedResponse, error_response, format_of_path
 from routing.request_id import new_request_id
 
@@ -80,6 +80,9 @@ class GatewayRequest(ASGIRequest):
             body += message.get("body", b"")
             self._bounded(body)
         return bytes(body)
+
+    def elapsed_ms(self) -> int:
+        return int((monotonic() - self.arrived_monotonic) * 1000)
 
     async def disconnected(self) -> None:
         """Returns once the client is gone."""

@@ -1,17 +1,24 @@
 """Responses of the gateway's addresses: bytes that are ready, or a stream of them."""
 
+import re
 from collections.abc import AsyncGenerator, Mapping
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
+from billing.models import Unit
+from billing.pricing import format_usd
 from keys.errors import GatewayError
-from routing.gateway_api.errors import body_of, headers_of, status_of
+from routing.error_table import body_of, headers_of, status_of
+from routing.pipeline import Served
 
 if TYPE_CHECKING:
     from routing.gateway_api.handler import GatewayRequest
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._:/@ -]")
 
 
 class StreamedResponse(HttpResponseBase):
@@ -42,6 +49,46 @@ def error_response(error: GatewayError, request: "GatewayRequest") -> HttpRespon
         headers=dict(headers_of(error)),
         content_type="application/json",
     )
+
+
+def served_headers(served: Served, *, with_cost: bool = False) -> dict[str, str]:
+    """Who served a call, after how many attempts, at what cost, and what is left of the limits."""
+    target, running = served.target, served.running
+    headers = {
+        "x-gateway-provider": header_safe(target.provider.name),
+        "x-gateway-model": header_safe(target.upstream_model),
+        "x-gateway-attempts": str(served.attempts),
+        "x-gateway-cache": "miss",
+    }
+    if with_cost and running.cost_nano_usd is not None:
+        headers["x-gateway-cost-usd"] = format_usd(running.cost_nano_usd)
+    if served.max_tokens_set is not None:
+        headers["x-gateway-max-tokens"] = str(served.max_tokens_set)
+    limits = running.books.limits
+    for unit in (Unit.REQUESTS, Unit.TOKENS):
+        state = limits.tightest(running.caller, unit.value, running.arrival.at)
+        if state is not None:
+            headers[f"x-ratelimit-limit-{unit.value}"] = str(state.ceiling)
+            headers[f"x-ratelimit-remaining-{unit.value}"] = str(state.remaining)
+            if state.reset_at is not None:
+                left = (state.reset_at - running.arrival.at).total_seconds()
+                headers[f"x-ratelimit-reset-{unit.value}"] = go_duration(left)
+    return headers
+
+
+def go_duration(seconds: float) -> str:
+    """`6m0s`, as OpenAI writes the time to a reset."""
+    whole = max(0, ceil(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours}h{minutes}m{left}s"
+    return f"{minutes}m{left}s" if minutes else f"{left}s"
+
+
+def header_safe(text: str) -> str:
+    """Names are an admin's free text; a header takes only what can break none."""
+    return _UNSAFE.sub("_", text)[:200]
 
 
 def format_of_path(path: str) -> str:

@@ -22,6 +22,10 @@ class MethodNotAllowedError(GatewayError):
     """The address exists, the method does not. HTTP 405."""
 
 
+class ReceiptNotFoundError(GatewayError):
+    """No such request of this team on the ledger (yet). HTTP 404."""
+
+
 class BodyTooLargeError(GatewayError):
     """More than 20 MiB. HTTP 413, without reading the rest."""
 
@@ -95,6 +99,7 @@ _TABLE: dict[type[GatewayError], Leaving] = {
         502, "upstream_stream_interrupted", "upstream_error", "api_error"
     ),
     RouteNotFoundError: Leaving(404, "not_found", _INVALID, "not_found_error"),
+    ReceiptNotFoundError: Leaving(404, "receipt_not_found", _INVALID, "not_found_error"),
     MethodNotAllowedError: Leaving(405, "method_not_allowed", _INVALID, _INVALID),
     BodyTooLargeError: Leaving(413, "request_too_large", _INVALID, "request_too_large"),
     MediaTypeError: Leaving(415, "unsupported_media_type", _INVALID, _INVALID),

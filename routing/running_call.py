@@ -1,0 +1,241 @@
+"""An admitted call, from its reservation to the one moment at which it ends.
+
+However a call ends (answered, failed, abandoned), `_end` runs once: it settles the reservation,
+writes the end line of the journal and hands the entries to the ledger. All of that is memory and
+one write, so it can run inside a task that is being cancelled.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+
+import structlog
+
+from billing.entries import Admission, Attempt, Entry
+from billing.journal import Journal
+from billing.limits import Limits, Reservation
+from billing.models import EntryStatus, UsageSource
+from billing.price_book import PriceBook
+from billing.pricing import Price, cost
+from billing.usage import Usage
+from keys.caller import Caller
+from keys.errors import GatewayError
+from routing.catalogue import Target
+from routing.error_table import leaving
+from routing.errors import UpstreamError
+from routing.settlement import Consumed, charged, estimated_usage
+from routing.wire.call import CallRequest
+
+log = structlog.get_logger("gateway.request")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What is known of a request before anything is decided.
+
+    Attributes:
+        at: admission time, UTC; the periods of all limits are those of this moment.
+        monotonic: the same moment on the clock that measures durations.
+        end_user: the application's user, from header or body; may be empty.
+        upstream_headers: the client's headers that a provider may see.
+    """
+
+    request_id: str
+    address: str
+    at: datetime
+    monotonic: float
+    end_user: str
+    tags: Mapping[str, str]
+    upstream_headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """Where an admitted call is accounted for.
+
+    Attributes:
+        record: hands finished entries to the ledger's writer.
+    """
+
+    limits: Limits
+    journal: Journal
+    record: Callable[[Sequence[Entry]], None]
+
+
+@dataclass(slots=True)
+class RunningCall:
+    """One admitted call.
+
+    Attributes:
+        client_left: the client is gone, and the upstream is being read to its usage.
+        cost_nano_usd: known once the call has ended; None while the price is unknown.
+    """
+
+    caller: Caller
+    call: CallRequest
+    arrival: Arrival
+    reservation: Reservation
+    books: Books
+    prices: PriceBook
+    attempts: list[Attempt] = field(default_factory=list)
+    paid_failures: list[Consumed] = field(default_factory=list)
+    first_byte_ms: int | None = None
+    client_left: bool = False
+    ended: bool = False
+    cost_nano_usd: int | None = 0
+
+    def admit(self, first_target: Target) -> None:
+        """Write the admission down before any provider is asked.
+
+        Raises:
+            ServiceUnavailableError: the journal cannot be written. HTTP 503.
+        """
+        price = self._price(first_target)
+        consumed = Consumed(first_target, self.estimate(0), UsageSource.RECOVERED.value)
+        self.books.journal.admit(
+            Admission(
+                template=self._entry(consumed, 0, EntryStatus.RECOVERED.value),
+                holds=tuple((h.counter_id, h.unit, h.amount) for h in self.reservation.holds),
+                input_price=price.input if price else None,
+                output_price=price.output if price else None,
+            )
+        )
+
+    def estimate(self, output_tokens: int) -> Usage:
+        return estimated_usage(self.call.input_token_bound, output_tokens)
+
+    def attempt_failed(self, target: Target, error: UpstreamError, began: float) -> None:
+        """Note an attempt that did not serve; what it cost is charged all the same."""
+        self._note(target, "failed", error, began)
+        if error.usage is not None:
+            self.paid_failures.append(Consumed(target, error.usage, UsageSource.PROVIDER.value))
+        elif error.maybe_billed:
+            # A time-out: the provider may have worked. Its input is the least it charges.
+            guess = Consumed(target, self.estimate(0), UsageSource.ESTIMATED.value, ("uncertain",))
+            self.paid_failures.append(guess)
+
+    def end_served(self, consumed: Consumed, began: float) -> None:
+        self._note(consumed.target, "served", None, began)
+        self._end(consumed, EntryStatus.CANCELLED if self.client_left else EntryStatus.OK)
+
+    def end_abandoned(self, consumed: Consumed, began: float) -> None:
+        """The client left before the answer was complete."""
+        self._note(consumed.target, "abandoned", None, began)
+        self._end(consumed, EntryStatus.CANCELLED)
+
+    def end_broken(self, consumed: Consumed, error: GatewayError, began: float) -> None:
+        """A stream that had begun did not reach its end."""
+        self._note(consumed.target, "failed", error, began)
+        self._end(consumed, EntryStatus.ERROR, leaving(error).code)
+
+    def end_failed(self, error: GatewayError) -> None:
+        """No attempt served; the last one that cost something becomes entry 0."""
+        last = self.paid_failures.pop() if self.paid_failures else Consumed(None)
+        self._end(last, EntryStatus.ERROR, leaving(error).code)
+
+    def _end(self, consumed: Consumed, status: EntryStatus, code: str = "") -> None:
+        if self.ended:
+            return
+        self.ended = True
+        entries = [self._entry(consumed, 0, status.value, code)]
+        for number, failure in enumerate(self.paid_failures, start=1):
+            entries.append(self._entry(failure, number, EntryStatus.ERROR.value, code))
+        costs = [entry.cost_nano_usd for entry in entries]
+        known = [amount for amount in costs if amount is not None]
+        self.cost_nano_usd = sum(known) if len(known) == len(costs) else None
+        charges = self.books.limits.settle(
+            self.reservation,
+            tokens=sum(entry.input_tokens + entry.output_tokens for entry in entries),
+            cost_nano_usd=sum(known),
+        )
+        units = {hold.counter_id: hold.unit for hold in self.reservation.holds}
+        entries = charged(entries, charges, units)
+        self.books.journal.finish(entries)
+        self.books.record(entries)
+        _log(entries[0])
+
+    def _entry(self, consumed: Consumed, number: int, status: str, code: str = "") -> Entry:
+        caller, usage, target = self.caller, consumed.usage, consumed.target
+        spent = consumed.source != UsageSource.NONE
+        price = self._price(target) if spent else None
+        return Entry(
+            request_id=self.arrival.request_id,
+            entry=number,
+            started_at=self.arrival.at,
+            team_id=caller.team_id,
+            team=caller.team_name,
+            key_id=caller.key_id,
+            key_name=caller.key_name,
+            key_prefix=caller.key_prefix,
+            end_user=self.arrival.end_user,
+            tags=dict(self.arrival.tags),
+            address=self.arrival.address,
+            streamed=self.call.stream,
+            requested_model=self.call.model,
+            provider_id=target.provider.id if target else None,
+            provider=target.provider.name if target else "",
+            upstream_model=target.upstream_model if target else "",
+            status=status,
+            error_code=code,
+            input_tokens=usage.input_tokens,
+            cached_input_tokens=usage.cached_input_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            cache_write_1h_tokens=usage.cache_write_1h_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            cost_nano_usd=(cost(usage, price) if price else None) if spent else 0,
+            usage_source=consumed.source,
+            price_version=str(price.id) if price else "",
+            cached=False,
+            latency_ms=milliseconds_since(self.arrival.monotonic),
+            first_byte_ms=self.first_byte_ms,
+            timezone=caller.timezone,
+            flags=(*consumed.flags, "usage_suspect") if usage.suspect else consumed.flags,
+            attempts=tuple(self.attempts) if number == 0 else (),
+        )
+
+    def _price(self, target: Target | None) -> Price | None:
+        if target is None:
+            return None
+        provider = target.provider
+        model = target.price_model
+        return self.prices.price_for(provider.name, provider.kind, model, self.arrival.at)
+
+    def _note(
+        self, target: Target | None, outcome: str, error: GatewayError | None, began: float
+    ) -> None:
+        if target is None:
+            return
+        self.attempts.append(
+            Attempt(
+                provider=target.provider.name,
+                upstream_model=target.upstream_model,
+                outcome=outcome,
+                reason=leaving(error).code if error else "",
+                started_at=self.arrival.at + timedelta(seconds=began - self.arrival.monotonic),
+                latency_ms=milliseconds_since(began),
+            )
+        )
+
+
+def milliseconds_since(began: float) -> int:
+    return int((monotonic() - began) * 1000)
+
+
+def _log(entry: Entry) -> None:
+    log.info(
+        "request",
+        request_id=entry.request_id,
+        team=entry.team,
+        key_prefix=entry.key_prefix,
+        end_user=entry.end_user,
+        model=entry.requested_model,
+        provider=entry.provider,
+        upstream_model=entry.upstream_model,
+        input_tokens=entry.input_tokens,
+        output_tokens=entry.output_tokens,
+        latency_ms=entry.latency_ms,
+        status=entry.status,
+        error=entry.error_code,
+    )
