@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django import DjangoDbBlocker
 
 from tests.chosen_database import CLUSTER
+from tests.fake_provider import FakeProvider
 from tests.missing import MissingServiceError
 from tests.postgresql_cluster import PostgreSQLCluster
 from tests.redis_server import RedisServer
@@ -83,6 +84,22 @@ def page(browser: Browser) -> Iterator[Page]:
     context.set_default_timeout(10_000)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def fake_provider() -> Iterator[FakeProvider]:
+    provider = FakeProvider().start()
+    yield provider
+    provider.stop()
+
+
+@pytest.fixture
+def decoy() -> Iterator[FakeProvider]:
+    """A second listener, where nothing may ever arrive."""
+    provider = FakeProvider().start()
+    yield provider
+    provider.stop()
+    assert not provider.connections
 
 
 @pytest.fixture(autouse=True)
