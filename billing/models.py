@@ -130,6 +130,9 @@ class Holding(models.Model):
     counter = models.ForeignKey(Counter, on_delete=models.CASCADE, related_name="holdings")
     worker = models.ForeignKey(Worker, on_delete=models.PROTECT, related_name="holdings")
     amount = models.BigIntegerField()
+    operation = models.BigIntegerField(
+        default=0, help_text="The worker's last take or return: tells whether it was committed."
+    )
 
     class Meta:
         constraints: ClassVar = [
