@@ -6,15 +6,11 @@ thread hop, no file sync.
 """
 
 import asyncio
-import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from random import Random
 from time import monotonic
 from typing import TypeVar
-
-import structlog
 
 from billing.estimate import Estimate
 from billing.models import UsageSource
@@ -23,32 +19,20 @@ from billing.pricing import Price
 from keys.caller import Caller
 from keys.errors import GatewayError, ModelNotAllowedError
 from routing.catalogue import Catalogue, Route, Target
-from routing.error_table import frame_of
-from routing.errors import (
-    ModelNotFoundError,
-    ModelNotPricedError,
-    StreamBrokenError,
-    UpstreamError,
-    UpstreamFailingError,
-)
+from routing.errors import ModelNotFoundError, ModelNotPricedError
 from routing.fallback import first_to_serve
 from routing.health import Health
 from routing.running_call import Arrival, Books, RunningCall, milliseconds_since
 from routing.selection import candidates
 from routing.settlement import Consumed
-from routing.wire.bridges import BridgedAnswer, StreamPipe, bridge
+from routing.streaming import OpenStream, Streams
+from routing.wire.bridges import BridgedAnswer, bridge, upstream_format_for
 from routing.wire.call import CallRequest
 
 Attempted = TypeVar("Attempted")
-log = structlog.get_logger(__name__)
 
 # What a call without max_tokens is given where limits need a bound and the model names none.
 DEFAULT_OUTPUT_TOKENS = 4096
-# A stream's output so far is journaled this often, for the bill if this process dies.
-PROGRESS_SECONDS = 1.0
-PROGRESS_TOKENS = 64
-# How long an abandoned stream is read on to its usage, where its provider says `drain`.
-DRAIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +79,6 @@ class _Admitted:
     max_tokens: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenStream:
-    target: Target
-    began: float
-    upstream: AbstractAsyncContextManager[AsyncIterator[bytes]]
-    chunks: AsyncIterator[bytes]
-    pipe: StreamPipe
-    first: bytes
-
-
 class Pipeline:
     """One per process. `catalogue` and `prices` are snapshots, replaced whole by the runtime."""
 
@@ -116,6 +90,7 @@ class Pipeline:
         self.books = books
         self.health = health
         self.random = random
+        self.streams = Streams(health)
         self._detached: set[asyncio.Task[object]] = set()
 
     async def answer(self, caller: Caller, call: CallRequest, arrival: Arrival) -> Answer:
@@ -144,14 +119,14 @@ class Pipeline:
         plan = self._plan(caller, call, arrival)
         admitted = await self._admit(plan, caller, call, arrival)
 
-        async def attempt(target: Target) -> _OpenStream:
-            return await self._open(target, admitted)
+        async def attempt(target: Target) -> OpenStream:
+            return await self.streams.open(target, admitted.running, admitted.max_tokens)
 
         opened = await self._serve(plan, admitted, attempt)
         running = admitted.running
         running.first_byte_ms = milliseconds_since(arrival.monotonic)
         served = Served(opened.target, running, len(running.attempts) + 1, admitted.max_tokens)
-        return Stream(served, self._relay(opened, running))
+        return Stream(served, self.streams.relay(opened, running))
 
     def _plan(self, caller: Caller, call: CallRequest, arrival: Arrival) -> _Plan:
         """Where a call may go, in order, and the most it can cost there.
@@ -235,15 +210,14 @@ class Pipeline:
 
     async def _ask(self, target: Target, admitted: _Admitted) -> Answer:
         running, began = admitted.running, monotonic()
-        call, upstream_format = running.call, _format_for(target, running.call)
+        call = running.call
+        upstream_format = upstream_format_for(call.format, target.provider.formats)
         crossing = bridge(call.format, upstream_format)
         body = crossing.request(
             call, model=target.upstream_model, max_output_tokens=admitted.max_tokens
         )
         try:
-            raw = await target.provider.ask(
-                upstream_format, body, running.arrival.upstream_headers
-            )
+            raw = await target.provider.ask(upstream_format, body, running.arrival.upstream_headers)
         except asyncio.CancelledError:
             running.end_abandoned(self._estimated(target, running, 0), began)
             raise
@@ -252,108 +226,6 @@ class Pipeline:
         running.end_served(self._consumed(target, running, answer), began)
         served = Served(target, running, len(running.attempts), admitted.max_tokens)
         return Answer(served, answer.body)
-
-    async def _open(self, target: Target, admitted: _Admitted) -> _OpenStream:
-        """Open a stream and read on to the first bytes that the client is to see."""
-        running, began = admitted.running, monotonic()
-        call, upstream_format = running.call, _format_for(target, running.call)
-        crossing = bridge(call.format, upstream_format)
-        body = crossing.request(
-            call, model=target.upstream_model, max_output_tokens=admitted.max_tokens
-        )
-        pipe = crossing.stream(call)
-        upstream = target.provider.stream(
-            upstream_format, body, running.arrival.upstream_headers
-        )
-        chunks = await upstream.__aenter__()
-        try:
-            async for chunk in chunks:
-                if first := pipe.feed(chunk):
-                    return _OpenStream(target, began, upstream, chunks, pipe, first)
-            first = pipe.end()
-        except StreamBrokenError as error:
-            # Nothing has been sent yet, so another provider may still serve.
-            await upstream.__aexit__(*sys.exc_info())
-            raise UpstreamFailingError(error.message, usage=pipe.usage) from error
-        except BaseException:
-            await upstream.__aexit__(*sys.exc_info())
-            raise
-        return _OpenStream(target, began, upstream, chunks, pipe, first)
-
-    async def _relay(
-        self, opened: _OpenStream, running: RunningCall
-    ) -> AsyncGenerator[bytes, None]:
-        """Pass a stream on, and end its call before its last bytes go out."""
-        pipe = opened.pipe
-        progress = _Progress(running)
-        try:
-            if pipe.complete:
-                self._end_stream(opened, running)
-            yield opened.first
-            async for chunk in opened.chunks:
-                out = pipe.feed(chunk)
-                if pipe.complete:
-                    self._end_stream(opened, running)
-                elif pipe.output_tokens_seen != progress.written:
-                    progress.note(pipe.output_tokens_seen)
-                if out:
-                    yield out
-            tail = pipe.end()
-            self._end_stream(opened, running)
-            if tail:
-                yield tail
-        except UpstreamError as error:
-            self._end_broken(opened, running, error)
-            yield frame_of(error, running.call.format, running.arrival.request_id)
-        finally:
-            await self._close(opened, running)
-
-    async def _close(self, opened: _OpenStream, running: RunningCall) -> None:
-        # Settle here: a reader who left must not keep tokens reserved.
-        if not running.ended and opened.target.provider.on_disconnect == "drain":
-            task = asyncio.create_task(self._drain(opened, running))
-            self._detached.add(task)
-            task.add_done_callback(self._detached.discard)
-            return
-        seen = self._stream_consumed(opened, running)
-        running.end_abandoned(seen, opened.began)
-        await opened.upstream.__aexit__(None, None, None)
-
-    async def _drain(self, opened: _OpenStream, running: RunningCall) -> None:
-        """Read an abandoned stream on to its usage, bounded, then end its call."""
-        running.client_left = True
-        try:
-            async with asyncio.timeout(DRAIN_SECONDS):
-                async for chunk in opened.chunks:
-                    opened.pipe.feed(chunk)
-        except (UpstreamError, TimeoutError) as error:
-            log.info("drain_cut_short", request_id=running.arrival.request_id, error=repr(error))
-        finally:
-            running.end_abandoned(self._stream_consumed(opened, running), opened.began)
-            await opened.upstream.__aexit__(None, None, None)
-
-    def _end_stream(self, opened: _OpenStream, running: RunningCall) -> None:
-        if not running.ended:
-            latency_ms = milliseconds_since(opened.began)
-            self.health.succeeded(opened.target, latency_ms, monotonic())
-            running.end_served(self._stream_consumed(opened, running), opened.began)
-
-    def _end_broken(
-        self, opened: _OpenStream, running: RunningCall, error: UpstreamError
-    ) -> None:
-        self.health.failed(opened.target, error, monotonic())
-        running.end_broken(self._stream_consumed(opened, running), error, opened.began)
-
-    def _stream_consumed(self, opened: _OpenStream, running: RunningCall) -> Consumed:
-        pipe = opened.pipe
-        if pipe.usage is not None and pipe.finished:
-            return Consumed(opened.target, pipe.usage, UsageSource.PROVIDER.value)
-        guess = running.estimate(pipe.output_tokens_seen)
-        if pipe.usage is not None:
-            # Said so far: the input is the provider's word, the output may have gone on.
-            output = max(pipe.usage.output_tokens, pipe.output_tokens_seen)
-            guess = replace(pipe.usage, output_tokens=output)
-        return Consumed(opened.target, guess, UsageSource.ESTIMATED.value)
 
     def _consumed(self, target: Target, running: RunningCall, answer: BridgedAnswer) -> Consumed:
         if answer.usage is not None:
@@ -365,33 +237,7 @@ class Pipeline:
 
     def _price(self, target: Target, arrival: Arrival) -> Price | None:
         provider = target.provider
-        return self.prices.price_for(
-            provider.name, provider.kind, target.price_model, arrival.at
-        )
-
-
-class _Progress:
-    """Journals how far a stream is, often enough that a crash bills it closely."""
-
-    def __init__(self, running: RunningCall) -> None:
-        self.running = running
-        self.written = 0
-        self.written_at = monotonic()
-
-    def note(self, output_tokens: int) -> None:
-        now = monotonic()
-        if (
-            output_tokens - self.written >= PROGRESS_TOKENS
-            or now - self.written_at >= PROGRESS_SECONDS
-        ):
-            self.running.books.journal.progress(self.running.arrival.request_id, output_tokens)
-            self.written, self.written_at = output_tokens, now
-
-
-def _format_for(target: Target, call: CallRequest) -> str:
-    """The caller's own format where the provider speaks it, so that the bytes can pass."""
-    formats = target.provider.formats
-    return call.format if call.format in formats else min(formats)
+        return self.prices.price_for(provider.name, provider.kind, target.price_model, arrival.at)
 
 
 def _rank(price: Price | None) -> int | None:

@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from time import monotonic
 
 import structlog
+from billing.limits import Limits, Reservation
 
 from billing.entries import Admission, Attempt, Entry
 from billing.journal import Journal
-from billing.limits import Limits, Reservation
 from billing.models import EntryStatus, UsageSource
 from billing.price_book import PriceBook
 from billing.pricing import Price, cost
@@ -24,7 +24,7 @@ from keys.errors import GatewayError
 from routing.catalogue import Target
 from routing.error_table import leaving
 from routing.errors import UpstreamError
-from routing.settlement import Consumed, charged, estimated_usage
+from routing.settlement import Consumed, charged
 from routing.wire.call import CallRequest
 
 log = structlog.get_logger("gateway.request")
@@ -103,7 +103,10 @@ class RunningCall:
         )
 
     def estimate(self, output_tokens: int) -> Usage:
-        return estimated_usage(self.call.input_token_bound, output_tokens)
+        """A stand-in where a provider worked and reported nothing."""
+        return Usage(
+            input_tokens=max(1, self.call.input_token_estimate), output_tokens=output_tokens
+        )
 
     def attempt_failed(self, target: Target, error: UpstreamError, began: float) -> None:
         """Note an attempt that did not serve; what it cost is charged all the same."""

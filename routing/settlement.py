@@ -8,8 +8,7 @@ from billing.models import Unit, UsageSource
 from billing.usage import Usage
 from routing.catalogue import Target
 
-# Four bytes of text are about one token; used only where a provider reported nothing.
-BYTES_PER_TOKEN = 4
+NOTHING = Usage()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +16,9 @@ class Consumed:
     """What one upstream attempt used, and how that is known."""
 
     target: Target | None
-    usage: Usage = Usage()
+    usage: Usage = NOTHING
     source: str = UsageSource.NONE.value
     flags: tuple[str, ...] = ()
-
-
-def estimated_usage(body_bytes: int, output_tokens: int) -> Usage:
-    """A stand-in where a provider worked and reported nothing."""
-    return Usage(input_tokens=max(1, body_bytes // BYTES_PER_TOKEN), output_tokens=output_tokens)
 
 
 def charged(

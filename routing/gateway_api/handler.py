@@ -149,9 +149,7 @@ class GatewayHandler(ASGIHandler):
         response: HttpResponseBase = await self._middleware_chain(request)
         return response
 
-    async def _send(
-        self, request: GatewayRequest, response: HttpResponseBase, send: Send
-    ) -> None:
+    async def _send(self, request: GatewayRequest, response: HttpResponseBase, send: Send) -> None:
         response.headers.setdefault("x-request-id", request.request_id)
         response.headers.setdefault("Cache-Control", "no-store")
         if format_of_path(request.path) == "anthropic_messages":
@@ -201,9 +199,7 @@ async def _nothing() -> MutableMapping[str, Any]:
     return {"type": "http.disconnect"}
 
 
-async def _relay(
-    request: GatewayRequest, parts: AsyncGenerator[bytes, None], send: Send
-) -> None:
+async def _relay(request: GatewayRequest, parts: AsyncGenerator[bytes, None], send: Send) -> None:
     """Send a stream part by part; a client that leaves ends it at once."""
     async with closing_when_client_leaves(request), aclosing(parts):
         async for part in parts:

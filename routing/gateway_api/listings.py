@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from billing.limits import LimitState
+
 from billing.models import Unit, Window
 from billing.pricing import format_usd
 from keys.caller import Caller
@@ -24,7 +25,7 @@ def openai_model(model: PublicModel) -> dict[str, Any]:
         "id": model.name,
         "object": "model",
         "created": int(model.created_at.timestamp()),
-        "owned_by": model.owned_by,
+        "owned_by": "gateway",
     }
 
 

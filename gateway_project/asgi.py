@@ -1,0 +1,37 @@
+"""The ASGI application: the gateway's addresses by the lean handler, all else by Django's."""
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+django.setup()
+
+from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # after setup
+
+from gateway_project.runtime import Runtime  # noqa: E402  # after setup
+from routing.gateway_api.handler import GatewayHandler, Receive, Scope, Send  # noqa: E402
+
+GATEWAY_PATHS = ("/v1/", "/healthz", "/readyz")
+
+_gateway = GatewayHandler()
+_pages = ASGIHandler()
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await _live(scope, receive, send)
+    elif scope["path"].startswith(GATEWAY_PATHS):
+        await _gateway(scope, receive, send)
+    else:
+        await _pages(scope, receive, send)
+
+
+async def _live(scope: Scope, receive: Receive, send: Send) -> None:
+    runtime = Runtime()
+    await receive()
+    scope["state"]["services"] = await runtime.start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await runtime.stop()
+    await send({"type": "lifespan.shutdown.complete"})

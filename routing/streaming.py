@@ -1,0 +1,168 @@
+"""Streams: opened before anything is said to the client, then passed on chunk by chunk.
+
+Until the first bytes go out a failure may still be answered by another provider; after that it
+ends in one error frame. The call is settled before its last bytes are sent, so that an answer
+which a client has whole is always on the books, also when this process is killed right then.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from time import monotonic
+
+import structlog
+
+from billing.models import UsageSource
+from routing.catalogue import Target
+from routing.error_table import frame_of
+from routing.errors import StreamBrokenError, UpstreamError, UpstreamFailingError
+from routing.health import Health
+from routing.running_call import RunningCall, milliseconds_since
+from routing.settlement import Consumed
+from routing.wire.bridges import StreamPipe, bridge, upstream_format_for
+
+# The output so far is journaled this often, for the bill if this process dies.
+PROGRESS_SECONDS = 1.0
+PROGRESS_TOKENS = 64
+# How long an abandoned stream is read on to its usage, where its provider says `drain`.
+DRAIN_SECONDS = 60.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """A stream whose first bytes for the client are here, and not yet sent."""
+
+    target: Target
+    began: float
+    upstream: AbstractAsyncContextManager[AsyncIterator[bytes]]
+    chunks: AsyncIterator[bytes]
+    pipe: StreamPipe
+    first: bytes
+
+
+class Streams:
+    """Opens and relays the streams of one process."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+        self._draining: set[asyncio.Task[None]] = set()
+
+    async def open(
+        self, target: Target, running: RunningCall, max_tokens: int | None
+    ) -> OpenStream:
+        """Open a stream and read on to the first bytes that the client is to see."""
+        began = monotonic()
+        call = running.call
+        upstream_format = upstream_format_for(call.format, target.provider.formats)
+        crossing = bridge(call.format, upstream_format)
+        body = crossing.request(call, model=target.upstream_model, max_output_tokens=max_tokens)
+        pipe = crossing.stream(call)
+        upstream = target.provider.stream(upstream_format, body, running.arrival.upstream_headers)
+        chunks = await upstream.__aenter__()
+        try:
+            async for chunk in chunks:
+                if first := pipe.feed(chunk):
+                    return OpenStream(target, began, upstream, chunks, pipe, first)
+            first = pipe.end()
+        except StreamBrokenError as error:
+            # Nothing has been sent yet, so another provider may still serve.
+            await upstream.__aexit__(*sys.exc_info())
+            raise UpstreamFailingError(error.message, usage=pipe.usage) from error
+        except BaseException:
+            await upstream.__aexit__(*sys.exc_info())
+            raise
+        return OpenStream(target, began, upstream, chunks, pipe, first)
+
+    async def relay(self, opened: OpenStream, running: RunningCall) -> AsyncGenerator[bytes, None]:
+        """Pass a stream on, and end its call before its last bytes go out."""
+        pipe = opened.pipe
+        progress = _Progress(running)
+        try:
+            if pipe.complete:
+                self._end_stream(opened, running)
+            yield opened.first
+            async for chunk in opened.chunks:
+                out = pipe.feed(chunk)
+                if pipe.complete:
+                    self._end_stream(opened, running)
+                elif pipe.output_tokens_seen != progress.written:
+                    progress.note(pipe.output_tokens_seen)
+                if out:
+                    yield out
+            tail = pipe.end()
+            self._end_stream(opened, running)
+            if tail:
+                yield tail
+        except UpstreamError as error:
+            self._end_broken(opened, running, error)
+            yield frame_of(error, running.call.format, running.arrival.request_id)
+        finally:
+            await self._close(opened, running)
+
+    async def _close(self, opened: OpenStream, running: RunningCall) -> None:
+        # Settle here: a reader who left must not keep tokens reserved.
+        if not running.ended and opened.target.provider.on_disconnect == "drain":
+            task = asyncio.create_task(self._drain(opened, running))
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
+            return
+        seen = _consumed(opened, running)
+        running.end_abandoned(seen, opened.began)
+        await opened.upstream.__aexit__(None, None, None)
+
+    async def _drain(self, opened: OpenStream, running: RunningCall) -> None:
+        """Read an abandoned stream on to its usage, bounded, then end its call."""
+        running.client_left = True
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                async for chunk in opened.chunks:
+                    opened.pipe.feed(chunk)
+        except (UpstreamError, TimeoutError) as error:
+            log.info("drain_cut_short", request_id=running.arrival.request_id, error=repr(error))
+        finally:
+            running.end_abandoned(_consumed(opened, running), opened.began)
+            await opened.upstream.__aexit__(None, None, None)
+
+    def _end_stream(self, opened: OpenStream, running: RunningCall) -> None:
+        if not running.ended:
+            latency_ms = milliseconds_since(opened.began)
+            self._health.succeeded(opened.target, latency_ms, monotonic())
+            running.end_served(_consumed(opened, running), opened.began)
+
+    def _end_broken(self, opened: OpenStream, running: RunningCall, error: UpstreamError) -> None:
+        self._health.failed(opened.target, error, monotonic())
+        running.end_broken(_consumed(opened, running), error, opened.began)
+
+
+class _Progress:
+    """Journals how far a stream is, often enough that a crash bills it closely."""
+
+    def __init__(self, running: RunningCall) -> None:
+        self.running = running
+        self.written = 0
+        self.written_at = monotonic()
+
+    def note(self, output_tokens: int) -> None:
+        now = monotonic()
+        if (
+            output_tokens - self.written >= PROGRESS_TOKENS
+            or now - self.written_at >= PROGRESS_SECONDS
+        ):
+            self.running.books.journal.progress(self.running.arrival.request_id, output_tokens)
+            self.written, self.written_at = output_tokens, now
+
+
+def _consumed(opened: OpenStream, running: RunningCall) -> Consumed:
+    pipe = opened.pipe
+    if pipe.usage is not None and pipe.finished:
+        return Consumed(opened.target, pipe.usage, UsageSource.PROVIDER.value)
+    guess = running.estimate(pipe.output_tokens_seen)
+    if pipe.usage is not None:
+        # Said so far: the input is the provider's word, the output may have gone on.
+        output = max(pipe.usage.output_tokens, pipe.output_tokens_seen)
+        guess = replace(pipe.usage, output_tokens=output)
+    return Consumed(opened.target, guess, UsageSource.ESTIMATED.value)
