@@ -6,22 +6,42 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.db.models.functions import Lower
 
+from keys.validation import (
+    validate_model_names,
+    validate_networks,
+    validate_tags,
+    validate_timezone,
+)
+
 
 class User(AbstractUser):
     """Somebody who signs in to the console. `is_superuser` is the administrator role."""
 
     must_change_password = models.BooleanField(
-        default=False, help_text="Set for a one-time password; cleared when it is changed."
+        default=False,
+        editable=False,
+        help_text="Set for a one-time password; cleared when it is changed.",
     )
+
+    def set_password(self, raw_password: str | None) -> None:
+        """Take a new password; whoever sets a one-time one marks it as such afterwards."""
+        super().set_password(raw_password)
+        self.must_change_password = False
 
 
 class Team(models.Model):
     name = models.CharField(max_length=100, unique=True)
     timezone = models.CharField(
-        max_length=64, default="UTC", help_text="IANA name. Days, weeks and months begin in it."
+        max_length=64,
+        default="UTC",
+        validators=[validate_timezone],
+        help_text="IANA name. Days, weeks and months begin in it.",
     )
     allowed_models = models.JSONField(
-        null=True, blank=True, help_text="Names its keys may call, * allowed; empty means all."
+        null=True,
+        blank=True,
+        validators=[validate_model_names],
+        help_text="Names its keys may call, * allowed; empty means all.",
     )
     log_bodies = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -62,12 +82,23 @@ class ApiKey(models.Model):
     secret_hash = models.CharField(max_length=64, unique=True, editable=False)
     prefix = models.CharField(max_length=12, editable=False)
     allowed_models = models.JSONField(
-        null=True, blank=True, help_text="Names this key may call, * allowed; empty means all."
+        null=True,
+        blank=True,
+        validators=[validate_model_names],
+        help_text="Names this key may call, * allowed; empty means all.",
     )
     allowed_ips = models.JSONField(
-        default=list, blank=True, help_text="Addresses or networks; empty means any."
+        default=list,
+        blank=True,
+        validators=[validate_networks],
+        help_text="Addresses or networks; empty means any.",
     )
-    tags = models.JSONField(default=dict, blank=True)
+    tags = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[validate_tags],
+        help_text="Every call of the key carries them.",
+    )
     expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -81,6 +112,7 @@ class ApiKey(models.Model):
                 Lower("name"),
                 condition=models.Q(revoked_at=None),
                 name="one_live_key_per_team_and_name",
+                violation_error_message="The team already has a live key of this name.",
             )
         ]
 
