@@ -82,9 +82,7 @@ class _Running:
 class Journal:
     """The journal of one worker process, which holds an exclusive lock on it while it lives."""
 
-    def __init__(
-        self, directory: Path, worker: str, *, segment_bytes: int = SEGMENT_BYTES
-    ) -> None:
+    def __init__(self, directory: Path, worker: str, *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self.directory = directory
         self.worker = worker
         self._segment_bytes = segment_bytes

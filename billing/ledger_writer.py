@@ -1,0 +1,122 @@
+"""Moves ended entries from memory into the ledger, in a thread with a connection of its own.
+
+While the database is away the entries wait here, and in the journal should the process die; the
+writer tries again for ever. An outcome that is unknown is posted again.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import structlog
+from django.db import connection, connections
+
+from billing.entries import Charge, Entry
+from billing.journal import Journal
+from billing.ledger import post
+
+BATCH_SECONDS = 0.25
+BATCH_ROWS = 1000
+SHORTEST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class LedgerWriter:
+    """The background writer of one worker.
+
+    Args:
+        journal: told which requests the ledger has, so that it can forget them.
+        on_posted: called in the writer's thread after each commit, with the charges by which
+            this worker's holdings were lowered.
+        worker_id: whose holdings these are; None in a process that holds nothing.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        on_posted: Callable[[Sequence[Charge]], None],
+        *,
+        worker_id: int | None,
+    ) -> None:
+        self._journal = journal
+        self._on_posted = on_posted
+        self._worker_id = worker_id
+        self._queue: deque[Entry] = deque()
+        self._arrived = threading.Event()
+        self._hurry = threading.Event()
+        self._draining = threading.Event()
+        self._abandoned = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        """Hand over the entries of a request that ended, after the journal has them."""
+        self._queue.extend(entries)
+        if not self._arrived.is_set():
+            self._arrived.set()
+        if len(self._queue) >= BATCH_ROWS:
+            self._hurry.set()
+
+    def waiting(self) -> int:
+        """Entries that are not in the ledger yet, but for the batch being written."""
+        return len(self._queue)
+
+    def drain(self, timeout_seconds: float) -> bool:
+        """Write what is left and end the thread; False when time ran out first. What was not
+        written is in the journal and is recovered at the next start."""
+        self._draining.set()
+        self._arrived.set()
+        self._hurry.set()
+        self._thread.join(timeout_seconds)
+        self._abandoned.set()
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            while not self._abandoned.is_set():
+                batch = self._next_batch()
+                if batch:
+                    self._write(batch)
+                elif self._draining.is_set():
+                    return
+        finally:
+            connections.close_all()
+
+    def _next_batch(self) -> list[Entry]:
+        self._arrived.wait()
+        self._hurry.wait(BATCH_SECONDS)
+        if not self._draining.is_set():
+            self._hurry.clear()
+            self._arrived.clear()
+        batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ROWS))]
+        if self._queue:
+            self._arrived.set()
+        return batch
+
+    def _write(self, batch: list[Entry]) -> None:
+        pause = SHORTEST_PAUSE_SECONDS
+        while not self._abandoned.is_set():
+            try:
+                rejected = post(batch, worker_id=self._worker_id).rejected
+            except Exception:
+                # Whatever it is, the entries must not be lost.
+                log.warning("ledger_not_written", entries=len(batch), exc_info=True)
+                connection.close()
+                self._abandoned.wait(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+            else:
+                self._tell({(entry.request_id, entry.entry) for entry in rejected}, batch)
+                return
+
+    def _tell(self, rejected: set[tuple[str, int]], batch: list[Entry]) -> None:
+        # All of the batch, not only rows that were new: an earlier try may have committed unheard.
+        written = [entry for entry in batch if (entry.request_id, entry.entry) not in rejected]
+        try:
+            self._on_posted([charge for entry in written for charge in entry.charges])
+            self._journal.posted(entry.request_id for entry in written)
+        except Exception:
+            log.exception("posted_entries_not_told")
