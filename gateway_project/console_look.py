@@ -19,6 +19,7 @@ UNFOLD = {
     "SITE_SYMBOL": "hub",
     "SITE_URL": "/",
     "SHOW_VIEW_ON_SITE": False,
+    "LOGIN": {"form": "keys.sign_in.SignInForm"},
     "SIDEBAR": {
         "show_search": False,
         "show_all_applications": False,

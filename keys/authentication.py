@@ -57,7 +57,7 @@ class KeyRing:
         self._running: dict[str, asyncio.Task[_Answer]] = {}
         # While the database is away one look-up at a time tries it; None while it is there.
         self._retry_at: float | None = None
-        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="key-look-up")
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="key-look-up")
 
     def cached(self, secret: str, now: datetime) -> Caller | None:
         """Answer from memory; None when only `look_up` can tell.
@@ -110,8 +110,16 @@ class KeyRing:
             self._misses.clear()
         self._version = version
 
+    def forget(self, key_id: int) -> None:
+        """Drop one key that this very process has just revoked, before the version says so."""
+        of_key = [at for at, known in self._known.items() if known.caller.key_id == key_id]
+        for digest in of_key:
+            del self._known[digest]
+
     def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Give the look-ups' database connection back; the ring is of no use afterwards."""
+        self._executor.submit(connection.close)
+        self._executor.shutdown(wait=False)
 
     async def _ask(self, digest: str) -> _Answer:
         task = self._running.get(digest)

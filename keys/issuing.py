@@ -71,8 +71,12 @@ def put_secret(key: ApiKey, secret: str | None = None) -> str:
 
 def revoke_key(key: ApiKey, now: datetime) -> None:
     """End a key for good. Revoking it again keeps the first moment."""
-    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now)
+    revoke_key_by_id(key.pk, now)
     key.refresh_from_db(fields=["revoked_at"])
+
+
+def revoke_key_by_id(key_id: int, now: datetime) -> None:
+    ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=now)
 
 
 def put_staff_secret(token: StaffToken) -> str:
