@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -49,9 +50,15 @@ def _unprivileged() -> dict[str, Any]:
 
 
 class PostgreSQLCluster:
-    """A cluster of our own, in a temporary directory."""
+    """A cluster of our own, in a temporary directory.
 
-    def __init__(self) -> None:
+    Args:
+        settings: of the server, as `name=value`.
+    """
+
+    def __init__(self, settings: Sequence[str] = ()) -> None:
+        reached = ["listen_addresses=127.0.0.1", "unix_socket_directories="]
+        self._settings = [*reached, *FAST, *settings]
         self._run_as = _unprivileged()
         self._directory = Path(tempfile.mkdtemp(prefix="gateway-postgresql-"))
         self._binaries = self._readable(_binaries())
@@ -89,12 +96,11 @@ class PostgreSQLCluster:
             raise MissingServiceError(f"PostgreSQL: initdb says {done.stderr.strip()}")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", *FAST]
         return subprocess.Popen(
             [
                 self._binaries / "postgres",
                 *("-D", self._directory / "data", "-p", str(self.port)),
-                *(part for setting in settings for part in ("-c", setting)),
+                *(part for setting in self._settings for part in ("-c", setting)),
             ],
             cwd="/",
             stdout=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import struct
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(slots=True)
@@ -43,8 +43,7 @@ class HttpConnection(asyncio.Protocol):
         self.bytes_sent = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._on_open(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
