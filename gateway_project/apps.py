@@ -2,8 +2,11 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.core.checks import register
 from django.core.management import call_command
 from django.db.models.signals import post_migrate
+
+from gateway_project.checks import data_dir_outlives_the_process
 
 
 class ConsoleConfig(AdminConfig):
@@ -16,6 +19,7 @@ class GatewayProjectConfig(AppConfig):
     name = "gateway_project"
 
     def ready(self) -> None:
+        register(data_dir_outlives_the_process)
         post_migrate.connect(_create_cache_table, sender=self)
 
 

@@ -85,6 +85,11 @@ class Environment:
     drain_seconds: int
     debug: bool
 
+    @property
+    def local_url(self) -> str:
+        """Where this machine itself reaches the gateway, whatever PUBLIC_URL says."""
+        return f"http://{_in_url(reachable(self.host))}:{self.port}"
+
 
 def read_environment(variables: Mapping[str, str]) -> Environment:
     """Read and check the environment. An empty variable counts as unset.

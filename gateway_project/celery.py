@@ -1,0 +1,81 @@
+"""The Celery application: sweeps over database rows, safe to lose and safe to repeat.
+
+Nothing that money depends on runs here. The broker is a folder below DATA_DIR, or Redis when
+REDIS_URL is set; results are not kept.
+"""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, signals
+from celery.exceptions import SecurityWarning
+
+from gateway_project import lifeline
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+
+from django.conf import settings
+
+# Its reason is pickled messages, and only JSON is accepted here.
+warnings.simplefilter("ignore", SecurityWarning)
+
+app = Celery("gateway_project")
+
+
+def _broker() -> dict[str, Any]:
+    if settings.REDIS_URL:
+        # A lost worker's task comes back soon; a sweep that runs twice does no harm.
+        return {
+            "broker_url": settings.REDIS_URL,
+            "broker_transport_options": {"visibility_timeout": 600},
+        }
+    folder = Path(settings.DATA_DIR) / "broker"
+    messages, control = folder / "messages", folder / "control"
+    for needed in (messages, control):
+        needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {
+        "broker_url": "filesystem://localhost",
+        "broker_transport_options": {
+            "data_folder_in": str(messages),
+            "data_folder_out": str(messages),
+            "control_folder": str(control),
+        },
+    }
+
+
+app.conf.update(
+    **_broker(),
+    broker_connection_retry_on_startup=True,
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    task_acks_late=bool(settings.REDIS_URL),
+    task_reject_on_worker_lost=bool(settings.REDIS_URL),
+    timezone="UTC",
+    worker_concurrency=1,
+    worker_prefetch_multiplier=1,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    beat_schedule={},
+)
+app.autodiscover_tasks()
+
+
+def _keep_django_logging(**_: Any) -> None:
+    """Celery sets up no logging where its signal has a receiver; Django's holds."""
+
+
+def _watch_supervisor(**_: Any) -> None:
+    lifeline.watch()
+
+
+def _watch_worker(**_: Any) -> None:
+    # The schedule's process closes what it inherits, the lifeline too.
+    lifeline.watch_parent()
+
+
+signals.setup_logging.connect(_keep_django_logging)
+signals.celeryd_init.connect(_watch_supervisor)
+signals.beat_embedded_init.connect(_watch_worker)

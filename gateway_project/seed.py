@@ -1,0 +1,67 @@
+"""What an empty installation is given on its first start, so that it answers at once.
+
+The first start is the one that finds no user: one transaction, so a start that was cut off
+begins again, and nothing that an administrator deleted later ever comes back.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from billing.price_data import DEMO_KIND, DEMO_MODELS, DEMO_PRICE, DEMO_PRICE_SOURCE
+from billing.price_edits import set_price
+from billing.price_sync import sync_prices
+from gateway_project.environment import Environment
+from keys.issuing import issue_key
+from keys.models import Team, User
+
+TEAM = "default"
+KEY = "first"
+
+
+# No repr: what it holds is shown once, and not in a traceback.
+@dataclass(frozen=True, slots=True, repr=False)
+class FirstStart:
+    """What the greeting tells.
+
+    Attributes:
+        secret: of the first key.
+        one_time_password: empty when ADMIN_PASSWORD was given.
+    """
+
+    secret: str
+    one_time_password: str
+
+
+def seed(environment: Environment, now: datetime) -> FirstStart | None:
+    """Fill an installation without users; None when there is one."""
+    with transaction.atomic():
+        if User.objects.exists():
+            return None
+        one_time_password = _add_administrator(environment)
+        _add_prices(now)
+        _add_providers(environment)
+        team = Team.objects.create(name=TEAM)
+        _, secret = issue_key(team, KEY)
+    return FirstStart(secret=secret, one_time_password=one_time_password)
+
+
+def _add_administrator(environment: Environment) -> str:
+    one_time = "" if environment.admin_password else secrets.token_urlsafe(12)
+    user = User.objects.create_superuser(
+        environment.admin_username, password=environment.admin_password or one_time
+    )
+    user.must_change_password = bool(one_time)
+    user.save(update_fields=["must_change_password"])
+    return one_time
+
+
+def _add_prices(now: datetime) -> None:
+    set_price(DEMO_PRICE, kind=DEMO_KIND, model=DEMO_MODELS, now=now, source=DEMO_PRICE_SOURCE)
+    sync_prices(now)
+
+
+def _add_providers(environment: Environment) -> None:
+    pass
