@@ -1,0 +1,194 @@
+"""What the gateway itself must know of a call, read strictly from its body.
+
+Only the fields that steer or bound a call are checked; the rest is the provider's to judge
+and travels on untouched. No other field can choose an address or a credential.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from keys.errors import InvalidRequestError
+from routing.wire import input_bound, json_body
+
+WireFormat = Literal["openai_chat", "anthropic_messages"]
+
+LONGEST_MODEL_NAME = 200
+LONGEST_END_USER = 256
+LONGEST_PROVIDER_NAME = 200
+MOST_OUTPUT_TOKENS = 10_000_000
+MOST_CHOICES = 128
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._:/@+~-]*")
+_OPENAI_ROLES = frozenset({"developer", "system", "user", "assistant", "tool", "function"})
+_ANTHROPIC_ROLES = frozenset({"user", "assistant", "system"})
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """One call, as its body states it.
+
+    Attributes:
+        raw: the body as it came.
+        body: the same, parsed; an integer beyond 64 bits is a float here.
+        max_output_tokens: per choice, reasoning included; the larger where two fields differ.
+            None when the caller set none.
+        provider: a provider's name or kind that limits the choice of target.
+        end_user: whom the caller's application serves; "" when unnamed.
+        include_usage: the caller asked for usage in a stream.
+        input_token_bound: no tokenizer makes more input tokens of this body.
+        input_token_estimate: a fair guess, for an answer that came without usage.
+    """
+
+    raw: bytes
+    body: dict[str, Any]
+    format: WireFormat
+    model: str
+    stream: bool
+    max_output_tokens: int | None
+    choices: int
+    provider: str | None
+    end_user: str
+    include_usage: bool
+    input_token_bound: int
+    input_token_estimate: int
+
+
+def read_request(format: WireFormat, raw: bytes) -> CallRequest:
+    """Read a call in a client's wire format.
+
+    Raises:
+        InvalidRequestError: not strict JSON, or a field that steers or bounds the call has a
+            wrong type or value; `param` names the field. HTTP 400.
+    """
+    return _READERS[format](raw, json_body.decode(raw))
+
+
+def _read_openai_chat(raw: bytes, body: dict[str, Any]) -> CallRequest:
+    model = _model(body)
+    _check_messages(body, _OPENAI_ROLES)
+    _check_tools(body)
+    options = body.get("stream_options")
+    if options is not None and type(options) is not dict:
+        raise InvalidRequestError("'stream_options' must be an object", param="stream_options")
+    limits = [
+        limit
+        for name in ("max_completion_tokens", "max_tokens")
+        if (limit := _integer(body, name, MOST_OUTPUT_TOKENS)) is not None
+    ]
+    bound, estimate = input_bound.of_openai_chat(raw, body)
+    return CallRequest(
+        raw=raw,
+        body=body,
+        format="openai_chat",
+        model=model,
+        stream=_flag(body, "stream"),
+        max_output_tokens=max(limits, default=None),
+        choices=_integer(body, "n", MOST_CHOICES) or 1,
+        provider=_text(body, "provider", LONGEST_PROVIDER_NAME) or None,
+        end_user=_text(body, "user_id", LONGEST_END_USER) or _text(body, "user", LONGEST_END_USER),
+        include_usage=_flag(options or {}, "include_usage", "stream_options."),
+        input_token_bound=bound,
+        input_token_estimate=estimate,
+    )
+
+
+def _read_anthropic_messages(raw: bytes, body: dict[str, Any]) -> CallRequest:
+    model = _model(body)
+    limit = _integer(body, "max_tokens", MOST_OUTPUT_TOKENS)
+    if limit is None:
+        raise InvalidRequestError("max_tokens: Field required", param="max_tokens")
+    _check_messages(body, _ANTHROPIC_ROLES)
+    _check_tools(body)
+    metadata = body.get("metadata")
+    if metadata is not None and type(metadata) is not dict:
+        raise InvalidRequestError("'metadata' must be an object", param="metadata")
+    bound, estimate = input_bound.of_anthropic_messages(raw, body)
+    return CallRequest(
+        raw=raw,
+        body=body,
+        format="anthropic_messages",
+        model=model,
+        stream=_flag(body, "stream"),
+        max_output_tokens=limit,
+        choices=1,
+        provider=None,
+        end_user=_text(metadata or {}, "user_id", LONGEST_END_USER, "metadata."),
+        include_usage=True,
+        input_token_bound=bound,
+        input_token_estimate=estimate,
+    )
+
+
+_READERS: dict[str, Callable[[bytes, dict[str, Any]], CallRequest]] = {
+    "openai_chat": _read_openai_chat,
+    "anthropic_messages": _read_anthropic_messages,
+}
+
+
+def _model(body: dict[str, Any]) -> str:
+    model = body.get("model")
+    if type(model) is not str:
+        raise InvalidRequestError("'model' must be a string", param="model")
+    if len(model) > LONGEST_MODEL_NAME or not _MODEL_NAME.fullmatch(model):
+        raise InvalidRequestError(
+            f"'model' must be a name of at most {LONGEST_MODEL_NAME} letters, digits and ._:/@+~-",
+            param="model",
+        )
+    return model
+
+
+def _check_messages(body: dict[str, Any], roles: frozenset[str]) -> None:
+    messages = body.get("messages")
+    if type(messages) is not list or not messages:
+        raise InvalidRequestError("'messages' must be a non-empty array", param="messages")
+    for index, message in enumerate(messages):
+        if type(message) is not dict:
+            param = f"messages[{index}]"
+            raise InvalidRequestError(f"'{param}' must be an object", param=param)
+        role = message.get("role")
+        if type(role) is not str or role not in roles:
+            param = f"messages[{index}].role"
+            known = ", ".join(sorted(roles))
+            raise InvalidRequestError(f"'{param}' must be one of {known}", param=param)
+
+
+def _check_tools(body: dict[str, Any]) -> None:
+    tools = body.get("tools")
+    if tools is None:
+        return
+    if type(tools) is not list or not all(type(tool) is dict for tool in tools):
+        raise InvalidRequestError("'tools' must be an array of objects", param="tools")
+
+
+def _integer(body: dict[str, Any], name: str, most: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    # A bool is an int in Python, and 1e3 is a float in JSON: neither is a count.
+    if type(value) is not int or not 1 <= value <= most:
+        raise InvalidRequestError(f"'{name}' must be an integer from 1 to {most}", param=name)
+    return value
+
+
+def _flag(body: dict[str, Any], name: str, path: str = "") -> bool:
+    value = body.get(name)
+    if value is None:
+        return False
+    if type(value) is not bool:
+        param = path + name
+        raise InvalidRequestError(f"'{param}' must be true or false", param=param)
+    return value
+
+
+def _text(body: dict[str, Any], name: str, longest: int, path: str = "") -> str:
+    value = body.get(name)
+    if value is None:
+        return ""
+    if type(value) is not str or len(value) > longest or "\0" in value:
+        param = path + name
+        raise InvalidRequestError(
+            f"'{param}' must be a string of at most {longest} characters", param=param
+        )
+    return value

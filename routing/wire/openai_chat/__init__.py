@@ -1,0 +1,1 @@
+"""The Chat Completions format of OpenAI and of the many servers that speak it."""

@@ -1,0 +1,47 @@
+"""Output tokens guessed from what passed, for answers that come without usage."""
+
+from typing import Any
+
+BYTES_PER_TOKEN = 4
+# Members of a message or delta that are labels, not output.
+_LABELS = frozenset({"role", "id", "type", "index", "name", "format", "signature", "expires_at"})
+
+
+class OutputMeter:
+    """Counts content as it passes.
+
+    A provider's delta carries at least one token, and a token is about four bytes: whichever
+    gives more is nearer the truth.
+    """
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._deltas = 0
+
+    def add(self, length: int) -> None:
+        if length:
+            self._bytes += length
+            self._deltas += 1
+
+    @property
+    def tokens(self) -> int:
+        return max(self._deltas, tokens_of(self._bytes))
+
+
+def tokens_of(length: int) -> int:
+    return -(-length // BYTES_PER_TOKEN)
+
+
+def text_length(content: Any) -> int:
+    """UTF-8 bytes of all text in a piece of an answer, reasoning and tool arguments included."""
+    if type(content) is str:
+        return len(content) if content.isascii() else len(content.encode())
+    if type(content) is dict:
+        return sum(
+            text_length(value)
+            for key, value in content.items()
+            if key not in _LABELS and value is not None
+        )
+    if type(content) is list:
+        return sum(map(text_length, content))
+    return 0
