@@ -1,0 +1,44 @@
+# Two commands matter: `make run` and `make test`. Needs Python 3.11 or later (with venv) and make.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+VENV := .venv
+BIN := $(VENV)/bin
+# Hashes are checked; wheels alone, so that nothing is compiled and no foreign code runs.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
+	--require-hashes --only-binary :all:
+
+.DEFAULT_GOAL := help
+.PHONY: run test lint bench help
+
+run: $(VENV)/installed ## install, migrate, seed and start everything; Ctrl-C stops it
+	@$(BIN)/python manage.py up
+
+test: $(VENV)/installed-for-tests ## the whole suite, on SQLite and on PostgreSQL (ARGS="-k name")
+	$(BIN)/python -m pytest --database sqlite $(ARGS)
+	$(BIN)/python -m pytest --database postgresql $(ARGS)
+
+lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migrations
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/installed-for-tests ## what a request costs (ARGS=--json)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+$(VENV)/installed: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed." >&2; exit 1; }
+	@echo "Installing into $(VENV) (this is needed once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --requirement requirements.txt
+	@touch $@
+
+$(VENV)/installed-for-tests: $(VENV)/installed tests/requirements.txt
+	@echo "Installing what the tests need ..."
+	@$(INSTALL) --requirement tests/requirements.txt
+	@touch $@
