@@ -7,12 +7,11 @@ and travels on untouched. No other field can choose an address or a credential.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from keys.errors import InvalidRequestError
 from routing.wire import input_bound, json_body
 
-WireFormat = Literal["openai_chat", "anthropic_messages"]
 
 LONGEST_MODEL_NAME = 200
 LONGEST_END_USER = 256
@@ -43,7 +42,7 @@ class CallRequest:
 
     raw: bytes
     body: dict[str, Any]
-    format: WireFormat
+    format: str
     model: str
     stream: bool
     max_output_tokens: int | None
@@ -55,7 +54,7 @@ class CallRequest:
     input_token_estimate: int
 
 
-def read_request(format: WireFormat, raw: bytes) -> CallRequest:
+def read_request(format: str, raw: bytes) -> CallRequest:
     """Read a call in a client's wire format.
 
     Raises:

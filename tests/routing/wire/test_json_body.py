@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from routing.wire import json_body
 
 NAMES = ["model", "n", "user", "max_tokens", "stream_options"]
 # How one name can be spelled: plainly, or with escapes.
-SPELLINGS = st.sampled_from([json.dumps, lambda name: f'"{_escaped(name)}"'])
+SPELLINGS: st.SearchStrategy[Callable[[str], str]] = st.sampled_from(
+    [json.dumps, lambda name: f'"{_escaped(name)}"']
+)
 # Characters that mean something to a scanner, or take several bytes.
 TRICKY = 'aé😀\0"\\:,{}[] /'
 SPACE = st.sampled_from(["", " ", "\n\t", "\r\n  "])
