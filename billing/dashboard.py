@@ -1,0 +1,194 @@
+"""The figures of the dashboard, answered from totals and counters; each answer says "as of"."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import Q, Sum
+
+from billing.day_range import DayRange, local_day
+from billing.models import Counter, Limit, Per, SpendTotal, Unit
+from billing.periods import period_of
+from billing.spend import SpendLine, Sums, spend, total
+from billing.totals import LATENCY_BUCKETS_MS
+
+DAYS_SHOWN = 30
+LINES_SHOWN = 5
+PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class DaySpend:
+    day: date
+    sums: Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles of answers, as the upper edge of the bucket they fall in.
+
+    Attributes:
+        p50_ms, p95_ms, p99_ms: None beyond the last edge.
+    """
+
+    requests: int
+    p50_ms: int | None
+    p95_ms: int | None
+    p99_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitUse:
+    """A limit and what is used of it now: nano-dollars for usd, else a count.
+
+    Attributes:
+        subject: the key's name for a limit on keys; empty for the team.
+        reset_at: None where the window never ends.
+    """
+
+    limit_id: int
+    team_id: int
+    team: str
+    subject: str
+    unit: str
+    window: str
+    soft: bool
+    ceiling: int
+    used: int
+    reset_at: datetime | None
+
+    @property
+    def percent(self) -> int:
+        """Used of the ceiling, whole percent, at most 100; a ceiling of nothing is full."""
+        return min(100, self.used * 100 // self.ceiling) if self.ceiling else 100
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The dashboard's figures.
+
+    Attributes:
+        days: the last 30 local days, today last, days without calls included.
+        teams, keys, models, providers: the month's dearest first.
+    """
+
+    as_of: datetime
+    today: Sums
+    month: Sums
+    latency: Latency | None
+    days: tuple[DaySpend, ...]
+    teams: tuple[SpendLine, ...]
+    keys: tuple[SpendLine, ...]
+    models: tuple[SpendLine, ...]
+    providers: tuple[SpendLine, ...]
+    limits: tuple[LimitUse, ...]
+
+
+def overview(now: datetime, zone: ZoneInfo, *, team_id: int | None = None) -> Overview:
+    """Everything on the dashboard, for one team or for all."""
+    today = local_day(now, zone)
+    month = DayRange(today.replace(day=1), today, zone)
+    return Overview(
+        as_of=now,
+        today=total(DayRange(today, today, zone), team_id=team_id),
+        month=total(month, team_id=team_id),
+        latency=latency(DayRange(today, today, zone), team_id=team_id),
+        days=spend_by_day(
+            DayRange(today - timedelta(days=DAYS_SHOWN - 1), today, zone), team_id=team_id
+        ),
+        teams=dearest(month, "team", team_id=team_id),
+        keys=dearest(month, "key", team_id=team_id),
+        models=dearest(month, "model", team_id=team_id),
+        providers=dearest(month, "provider", team_id=team_id),
+        limits=limits_in_use(now, team_id=team_id),
+    )
+
+
+def spend_by_day(days: DayRange, *, team_id: int | None = None) -> tuple[DaySpend, ...]:
+    """Every day of the range in order, those without calls too."""
+    known = {line.labels[0]: line.sums for line in spend(days, ("day",), team_id=team_id)}
+    return tuple(
+        DaySpend(day.first, known.get(day.first.isoformat(), Sums())) for day in days.days()
+    )
+
+
+def dearest(
+    days: DayRange, dimension: str, *, team_id: int | None = None, lines: int = LINES_SHOWN
+) -> tuple[SpendLine, ...]:
+    """The groups that cost the most, dearest first; among equals those with more requests."""
+    found = spend(days, (dimension,), team_id=team_id)
+    found.sort(key=lambda line: (-line.sums.cost_nano_usd, -line.sums.requests, line.labels))
+    return tuple(found[:lines])
+
+
+def latency(days: DayRange, *, team_id: int | None = None) -> Latency | None:
+    """Percentiles over a range; None without requests."""
+    rows = SpendTotal.objects.filter(quarter__gte=days.start, quarter__lt=days.end)
+    if team_id is not None:
+        rows = rows.filter(team_id=team_id)
+    counts = [0] * (len(LATENCY_BUCKETS_MS) + 1)
+    for histogram in rows.values_list("latency_histogram", flat=True).iterator():
+        for bucket, count in enumerate(histogram):
+            counts[bucket] += count
+    requests = sum(counts)
+    if not requests:
+        return None
+    return Latency(requests, *(_percentile(counts, requests, percent) for percent in PERCENTILES))
+
+
+def limits_in_use(now: datetime, *, team_id: int | None = None) -> tuple[LimitUse, ...]:
+    """Limits of teams and keys in their present period; those per end user are left out."""
+    limits = Limit.objects.exclude(per=Per.END_USER).select_related("team", "key")
+    if team_id is not None:
+        limits = limits.filter(team_id=team_id)
+    current = Q(period_start__lte=now) & (Q(period_end=None) | Q(period_end__gt=now))
+    counters: dict[int, list[Any]] = {}
+    for counter in (
+        Counter.objects.filter(current, limit__in=limits)
+        .annotate(held=Sum("holdings__amount"))
+        .order_by("subject")
+    ):
+        counters.setdefault(counter.limit_id, []).append(counter)
+    names = _key_names(limits)
+    return tuple(
+        _limit_use(limit, counter, names, now)
+        for limit in limits.order_by("team__name", "pk")
+        for counter in counters.get(limit.pk, [None])
+    )
+
+
+def _key_names(limits: Any) -> dict[str, str]:
+    rows = limits.filter(per=Per.KEY).values_list("team__keys__pk", "team__keys__name")
+    return {str(key_id): name for key_id, name in rows}
+
+
+def _limit_use(limit: Limit, counter: Any, names: dict[str, str], now: datetime) -> LimitUse:
+    used = 0
+    if counter is not None:
+        # What workers hold is not yet used, but for calls at once: those are nothing but held.
+        held = 0 if limit.unit == Unit.CONCURRENT else int(counter.held or 0)
+        used = counter.taken - held
+    subject = names.get(counter.subject, counter.subject) if counter is not None else ""
+    return LimitUse(
+        limit_id=limit.pk,
+        team_id=limit.team_id,
+        team=limit.team.name,
+        subject=limit.key.name if limit.key else subject,
+        unit=limit.unit,
+        window=limit.window,
+        soft=limit.soft,
+        ceiling=limit.ceiling,
+        used=used,
+        reset_at=period_of(limit.window, limit.timezone, now).end,
+    )
+
+
+def _percentile(counts: list[int], requests: int, percent: int) -> int | None:
+    rank = -(-requests * percent // 100)
+    seen = 0
+    for edge, count in zip(LATENCY_BUCKETS_MS, counts, strict=False):
+        seen += count
+        if seen >= rank:
+            return edge
+    return None
