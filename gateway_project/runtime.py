@@ -15,17 +15,17 @@ from random import Random
 from typing import TypeVar
 
 import structlog
-from billing.counters import CounterStore
-from billing.ledger_writer import LedgerWriter
-from billing.limits import Limits, LimitsSnapshot, load_limits
-from billing.recovery import recover_leftovers
 from billing.refusals import RefusalWriter
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from billing.counters import CounterStore
 from billing.journal import Journal
+from billing.ledger_writer import LedgerWriter
+from billing.limits import Limits, LimitsSnapshot, load_limits
 from billing.models import Worker
 from billing.price_book import PriceBook, load_price_book
+from billing.recovery import recover_leftovers
 from keys.authentication import KeyRing
 from keys.versions import read_version
 from routing.catalogue import Catalogue, CatalogueLoader
@@ -74,15 +74,16 @@ class Runtime:
         loop = asyncio.get_running_loop()
         self._writer = LedgerWriter(
             self._journal,
+            lambda charges: loop.call_soon_threadsafe(self._limits.posted, charges),
             worker_id=self._worker.id,
-            on_posted=lambda charges: loop.call_soon_threadsafe(self._limits.posted, charges),
         )
         self._writer.start()
         self._refusals = RefusalWriter()
         self._refusals.start()
-        books = Books(self._limits, self._journal, self._writer.put)
+        books = Books(self._limits, self._journal, self._writer.add)
+        random = Random()  # noqa: S311 - spreads load; guards no secret
         self._pipeline = Pipeline(
-            configuration.catalogue, configuration.prices, books, Health(), Random()
+            configuration.catalogue, configuration.prices, books, Health(), random
         )
         self._watching = asyncio.create_task(self._watch())
         self._not_ready = None

@@ -19,6 +19,7 @@ from billing.pricing import Price
 from keys.caller import Caller
 from keys.errors import GatewayError, ModelNotAllowedError
 from routing.catalogue import Catalogue, Route, Target
+from routing.crossing import crossing_to
 from routing.errors import ModelNotFoundError, ModelNotPricedError
 from routing.fallback import first_to_serve
 from routing.health import Health
@@ -26,7 +27,7 @@ from routing.running_call import Arrival, Books, RunningCall, milliseconds_since
 from routing.selection import candidates
 from routing.settlement import Consumed
 from routing.streaming import OpenStream, Streams
-from routing.wire.bridges import BridgedAnswer, bridge, upstream_format_for
+from routing.wire.bridge import BridgedAnswer
 from routing.wire.call import CallRequest
 
 Attempted = TypeVar("Attempted")
@@ -211,8 +212,7 @@ class Pipeline:
     async def _ask(self, target: Target, admitted: _Admitted) -> Answer:
         running, began = admitted.running, monotonic()
         call = running.call
-        upstream_format = upstream_format_for(call.format, target.provider.formats)
-        crossing = bridge(call.format, upstream_format)
+        upstream_format, crossing = crossing_to(target, call)
         body = crossing.request(
             call, model=target.upstream_model, max_output_tokens=admitted.max_tokens
         )

@@ -9,19 +9,20 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import monotonic
 
 import structlog
 
 from billing.models import UsageSource
 from routing.catalogue import Target
+from routing.crossing import crossing_to
 from routing.error_table import frame_of
 from routing.errors import StreamBrokenError, UpstreamError, UpstreamFailingError
 from routing.health import Health
 from routing.running_call import RunningCall, milliseconds_since
 from routing.settlement import Consumed
-from routing.wire.bridges import StreamPipe, bridge, upstream_format_for
+from routing.wire.bridge import StreamPipe
 
 # The output so far is journaled this often, for the bill if this process dies.
 PROGRESS_SECONDS = 1.0
@@ -57,8 +58,7 @@ class Streams:
         """Open a stream and read on to the first bytes that the client is to see."""
         began = monotonic()
         call = running.call
-        upstream_format = upstream_format_for(call.format, target.provider.formats)
-        crossing = bridge(call.format, upstream_format)
+        upstream_format, crossing = crossing_to(target, call)
         body = crossing.request(call, model=target.upstream_model, max_output_tokens=max_tokens)
         pipe = crossing.stream(call)
         upstream = target.provider.stream(upstream_format, body, running.arrival.upstream_headers)
@@ -71,7 +71,7 @@ class Streams:
         except StreamBrokenError as error:
             # Nothing has been sent yet, so another provider may still serve.
             await upstream.__aexit__(*sys.exc_info())
-            raise UpstreamFailingError(error.message, usage=pipe.usage) from error
+            raise UpstreamFailingError(error.message, usage=pipe.usage_so_far) from error
         except BaseException:
             await upstream.__aexit__(*sys.exc_info())
             raise
@@ -158,11 +158,7 @@ class _Progress:
 
 def _consumed(opened: OpenStream, running: RunningCall) -> Consumed:
     pipe = opened.pipe
-    if pipe.usage is not None and pipe.finished:
-        return Consumed(opened.target, pipe.usage, UsageSource.PROVIDER.value)
-    guess = running.estimate(pipe.output_tokens_seen)
     if pipe.usage is not None:
-        # Said so far: the input is the provider's word, the output may have gone on.
-        output = max(pipe.usage.output_tokens, pipe.output_tokens_seen)
-        guess = replace(pipe.usage, output_tokens=output)
+        return Consumed(opened.target, pipe.usage, UsageSource.PROVIDER.value)
+    guess = pipe.usage_so_far or running.estimate(pipe.output_tokens_seen)
     return Consumed(opened.target, guess, UsageSource.ESTIMATED.value)

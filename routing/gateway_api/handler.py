@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -170,8 +170,7 @@ class GatewayHandler(ASGIHandler):
         )
         if isinstance(response, StreamedResponse):
             await _relay(request, response.parts, send)
-        else:
-            assert isinstance(response, HttpResponse)
+        elif isinstance(response, HttpResponse):
             body = b"" if request.method == "HEAD" else response.content
             await send({"type": "http.response.body", "body": body})
 
@@ -213,8 +212,7 @@ async def closing_when_client_leaves(request: GatewayRequest) -> AsyncGenerator[
 
     uvicorn cancels nothing by itself: without this an abandoned upstream call would run on.
     """
-    working = asyncio.current_task()
-    assert working is not None
+    working = cast("asyncio.Task[None]", asyncio.current_task())
 
     async def watch() -> None:
         await request.disconnected()

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from billing.limits import LimitState
-
 from billing.models import Unit, Window
 from billing.pricing import format_usd
 from keys.caller import Caller

@@ -9,7 +9,6 @@ import orjson
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
-from billing.models import Unit
 from billing.pricing import format_usd
 from keys.errors import GatewayError
 from routing.error_table import body_of, headers_of, status_of
@@ -64,15 +63,14 @@ def served_headers(served: Served, *, with_cost: bool = False) -> dict[str, str]
         headers["x-gateway-cost-usd"] = format_usd(running.cost_nano_usd)
     if served.max_tokens_set is not None:
         headers["x-gateway-max-tokens"] = str(served.max_tokens_set)
-    limits = running.books.limits
-    for unit in (Unit.REQUESTS, Unit.TOKENS):
-        state = limits.tightest(running.caller, unit.value, running.arrival.at)
+    left = running.books.limits.tightest(running.caller, running.arrival.at)
+    for unit, state in (("requests", left.requests), ("tokens", left.tokens)):
         if state is not None:
-            headers[f"x-ratelimit-limit-{unit.value}"] = str(state.ceiling)
-            headers[f"x-ratelimit-remaining-{unit.value}"] = str(state.remaining)
+            headers[f"x-ratelimit-limit-{unit}"] = str(state.ceiling)
+            headers[f"x-ratelimit-remaining-{unit}"] = str(state.remaining)
             if state.reset_at is not None:
-                left = (state.reset_at - running.arrival.at).total_seconds()
-                headers[f"x-ratelimit-reset-{unit.value}"] = go_duration(left)
+                seconds = (state.reset_at - running.arrival.at).total_seconds()
+                headers[f"x-ratelimit-reset-{unit}"] = go_duration(seconds)
     return headers
 
 

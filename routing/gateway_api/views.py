@@ -5,7 +5,7 @@ skipped; on errors its machinery runs in full and ends in `routing/error_table.p
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 
 import structlog
@@ -24,6 +24,7 @@ from keys.credential_header import find_secret
 from keys.errors import GatewayError, InvalidKeyError, ServiceUnavailableError
 from keys.failed_keys import count_failure
 from keys.issuing import revoke_key_by_id
+from keys.versions import read_version
 from routing.error_table import (
     MethodNotAllowedError,
     ReceiptNotFoundError,
@@ -42,8 +43,8 @@ from routing.gateway_api.responses import (
     served_headers,
 )
 from routing.gateway_api.services import Services
+from routing.wire.bridges import add_gateway_fields
 from routing.wire.call import CallRequest, read_request
-from routing.wire.gateway_fields import add_gateway_fields
 
 log = structlog.get_logger(__name__)
 
@@ -232,12 +233,17 @@ class RevokeView(GatewayView):
     """POST /v1/keys/revoke: ends the key that it is called with."""
 
     async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
-        await sync_to_async(revoke_key_by_id, thread_sensitive=False)(
-            caller.key_id, datetime.now(UTC)
+        version = await sync_to_async(_revoke, thread_sensitive=False)(
+            caller.key_id, request.arrived_at
         )
         services: Services = request.scope["state"]["services"]
-        services.keyring.forget(caller.key_id)
+        services.keyring.forget_all(version)
         return json_response({"id": caller.key_id, "revoked": True})
+
+
+def _revoke(key_id: int, now: datetime) -> int:
+    revoke_key_by_id(key_id, now)
+    return read_version()
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:
