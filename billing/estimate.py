@@ -29,3 +29,26 @@ class Estimate:
             (upper_bound(self.input_tokens, output_tokens, price) for price in self.prices),
             default=0,
         )
+
+    def affordable_output(self, *, tokens: int | None, nano_usd: int | None) -> int:
+        """The most output tokens, the same for each choice, that these amounts can pay for.
+
+        Args:
+            tokens, nano_usd: what there is; None where no limit asks.
+        """
+        most = self.output_tokens
+        if tokens is not None:
+            most = min(most, tokens - self.input_tokens)
+        if nano_usd is not None and self.cost_nano_usd(most) > nano_usd:
+            most = self._paid_for(nano_usd, most)
+        return most - most % self.choices
+
+    def _paid_for(self, nano_usd: int, too_many: int) -> int:
+        enough = 0
+        while too_many - enough > 1:
+            middle = (enough + too_many) // 2
+            if self.cost_nano_usd(middle) <= nano_usd:
+                enough = middle
+            else:
+                too_many = middle
+        return enough

@@ -1,0 +1,193 @@
+"""What one worker holds of the counters, in its memory. Plain arithmetic on the event loop.
+
+A `Slot` is a limit as one subject meets it; its `Share` is the worker's part of that limit's
+counter in one period. Whatever moves, a share keeps
+
+    idle + reserved + unposted + leaving = the worker's holding in the database
+
+except while a take or a return is under way, when memory always believes the smaller figure.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from billing.entries import Charge
+from billing.limit_rules import LimitRule
+from billing.models import Unit
+from billing.periods import EPOCH
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
+REQUESTS = Unit.REQUESTS.value
+TOKENS = Unit.TOKENS.value
+USD = Unit.USD.value
+CONCURRENT = Unit.CONCURRENT.value
+
+
+class Slot:
+    """A limit as one subject meets it, period after period.
+
+    Attributes:
+        used, used_before: units settled lately and in the stretch before; see `age`.
+    """
+
+    __slots__ = ("rule", "share", "subject", "used", "used_before")
+
+    def __init__(self, rule: LimitRule, subject: str) -> None:
+        self.rule = rule
+        self.subject = subject
+        self.used = 0
+        self.used_before = 0
+        # Right for what never ends; any other window begins with the first call.
+        self.share = Share(self, EPOCH)
+
+    @property
+    def recent_use(self) -> int:
+        return self.used + self.used_before
+
+    def age(self) -> None:
+        self.used, self.used_before = 0, self.used
+
+
+class Share:
+    """A worker's part of one counter.
+
+    Attributes:
+        counter_id: 0 until the database has been asked.
+        idle: free for the next call.
+        reserved: held by running calls.
+        unposted: spent, and not yet in the ledger.
+        leaving: given up here, and not yet given back in the database.
+        excess: spent beyond what was held, and not yet in `taken` as last read.
+        excess_posted: the part of `excess` that the ledger has added since.
+        taken, ceiling, held_by_others: of the counter, as last read.
+        last_use: number of the tidying that came before the last reservation.
+        awaited: exchanges that will still bring news of this share.
+    """
+
+    __slots__ = (
+        "awaited",
+        "ceiling",
+        "counter_id",
+        "end",
+        "excess",
+        "excess_posted",
+        "held_by_others",
+        "idle",
+        "last_use",
+        "leaving",
+        "reserved",
+        "slot",
+        "start",
+        "taken",
+        "unit",
+        "unposted",
+    )
+
+    def __init__(self, slot: Slot, at: datetime) -> None:
+        period = slot.rule.period(at)
+        self.slot = slot
+        self.unit = slot.rule.unit
+        self.start = period.start
+        self.end = period.end or _NEVER
+        self.ceiling = slot.rule.ceiling
+        self.counter_id = self.idle = self.reserved = self.unposted = self.leaving = 0
+        self.excess = self.excess_posted = self.taken = self.held_by_others = 0
+        self.last_use = self.awaited = 0
+
+    @property
+    def room(self) -> int:
+        """What was left below the ceiling when the counter was last read."""
+        return self.ceiling - self.taken
+
+    @property
+    def settled(self) -> int:
+        """Spent for good, as far as is known; what others hold may still come back."""
+        held = self.idle + self.reserved + self.leaving
+        return self.taken - self.held_by_others - held + self.excess
+
+    @property
+    def used(self) -> int:
+        """Spent, and held by running calls; what idles here is not used."""
+        return self.taken - self.idle - self.leaving + self.excess
+
+    @property
+    def period_end(self) -> datetime | None:
+        return None if self.end is _NEVER else self.end
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.idle or self.reserved or self.unposted or self.leaving or self.awaited)
+
+    def reserve(self, amount: int) -> "Hold":
+        self.idle -= amount
+        self.reserved += amount
+        return Hold(self, self.unit, amount, self.counter_id)
+
+    def release(self, amount: int) -> None:
+        self.reserved -= amount
+        self.idle += amount
+
+    def spend(self, held: int, amount: int) -> Charge:
+        """Turn a hold into what was really used; idle units cover what the hold does not."""
+        self.reserved -= held
+        covered = min(amount, held + self.idle)
+        self.idle += held - covered
+        self.unposted += covered
+        self.excess += amount - covered
+        self.slot.used += amount
+        return Charge(self.counter_id, amount, amount - covered)
+
+    def post(self, charge: Charge) -> None:
+        self.unposted -= charge.amount - charge.excess
+        self.excess_posted += charge.excess
+
+    def give_up(self, most: int) -> None:
+        """Believe first that idle units are gone: the database is told later."""
+        amount = min(self.idle, most)
+        self.idle -= amount
+        self.leaving += amount
+
+    def give_up_idle(self) -> None:
+        self.give_up(self.idle)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What one call reserved of one share, in the unit of its limit."""
+
+    share: Share
+    unit: str
+    amount: int
+    counter_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What a call may take of all its limits. Settle or void it exactly once.
+
+    Attributes:
+        output_tokens: the granted bound, over all choices together.
+    """
+
+    holds: tuple[Hold, ...]
+    output_tokens: int
+
+
+def settle(holds: Iterable[Hold], *, tokens: int, cost_nano_usd: int) -> tuple[Charge, ...]:
+    """Put what was used in the place of what was held."""
+    charges = []
+    for hold in holds:
+        if hold.unit == CONCURRENT:
+            hold.share.release(hold.amount)
+            continue
+        if hold.unit == TOKENS:
+            amount = tokens
+        elif hold.unit == USD:
+            amount = cost_nano_usd
+        else:
+            amount = 1
+        charge = hold.share.spend(hold.amount, amount)
+        if amount:
+            charges.append(charge)
+    return tuple(charges)

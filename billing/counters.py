@@ -1,0 +1,290 @@
+"""The counters in the database: workers take from them, and give back.
+
+One transaction moves counter and holding together, so that at every moment
+
+    taken = ledger of the period + what all workers hold (+ excess that providers reported)
+
+and no take passes the ceiling, on SQLite and PostgreSQL alike. Rows are locked limits first,
+then counters, then holdings, each by id: whoever else locks them must keep that order.
+
+When the database fails, nothing was taken. When it fails so late that nobody can say, the
+worker asks again (`was_committed`) before it believes anything.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from django.db import Error, connection, transaction
+from django.db.models import Sum
+
+from billing import models
+from billing.chunks import chunk
+from billing.ledger_use import ledger_use, starting_use
+from billing.limit_rules import LimitRule
+from billing.periods import Period
+
+Result = TypeVar("Result")
+
+# A deadlock, or a server that was restarted under an idle connection, deserves one more try.
+# SQLite has neither, and its own waiting is behind us when it gives up.
+_TRIES = {"postgresql": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class CounterKey:
+    """What identifies a counter."""
+
+    limit_id: int
+    subject: str
+    start: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """What a worker asks of a counter; see `chunks.chunk` for the figures.
+
+    Attributes:
+        counter_id: 0 while it is not known; the counter is then found or made.
+    """
+
+    key: CounterKey
+    counter_id: int
+    need: int
+    lacking: int
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    counter_id: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A counter after a take.
+
+    Attributes:
+        granted: 0 where the need did not fit.
+    """
+
+    counter_id: int
+    granted: int
+    taken: int
+    ceiling: int
+    held_by_others: int
+
+
+class UnknownOutcomeError(Exception):
+    """The connection was lost around the commit.
+
+    Attributes:
+        readings: what holds if the exchange turns out to be committed.
+    """
+
+    def __init__(self, readings: list[Reading | None]) -> None:
+        super().__init__("It is not known whether the exchange was committed.")
+        self.readings = readings
+
+
+class CounterStore:
+    """One worker's way to the counters: a thread of its own, with a connection of its own."""
+
+    def __init__(self, worker_id: int) -> None:
+        self.worker_id = worker_id
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="counters")
+
+    async def exchange(
+        self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
+    ) -> list[Reading | None]:
+        """Give back, then take, in one transaction.
+
+        Args:
+            operation: any number that no earlier exchange had.
+
+        Returns:
+            A reading for each take; None where the limit is gone.
+
+        Raises:
+            django.db.Error: nothing was given or taken.
+            UnknownOutcomeError: see `was_committed`.
+        """
+        return await self._run(lambda: self._exchange(operation, takes, gives))
+
+    async def was_committed(
+        self, operation: int, limit_ids: Iterable[int], counter_ids: Iterable[int]
+    ) -> bool:
+        """Whether an exchange of unknown outcome was committed.
+
+        Waits for its transaction to end, should the server still be at it.
+        """
+        return await self._run(lambda: self._was_committed(operation, limit_ids, counter_ids))
+
+    async def used_in_ledger(self, rule: LimitRule, subject: str, period: Period) -> int:
+        """What a limit's subject used, by the ledger alone."""
+        return await self._run(lambda: ledger_use(rule, subject, period.start, period.end))
+
+    async def close(self) -> None:
+        """Forget holdings that are nothing, and end the thread."""
+        try:
+            await self._run(self._forget_empty_holdings)
+        finally:
+            self._thread.shutdown()
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _try, work)
+
+    def _exchange(
+        self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
+    ) -> list[Reading | None]:
+        readings: list[Reading | None] = []
+        moved = False
+        try:
+            with transaction.atomic():
+                counter_ids = find_or_open([take.key for take in takes if not take.counter_id])
+                counters = _lock({*counter_ids.values(), *(t.counter_id for t in takes)}, gives)
+                changes = {give.counter_id: -give.amount for give in gives}
+                others = self._held_by_others(counters)
+                for take in takes:
+                    counter_id = take.counter_id or counter_ids.get(take.key, 0)
+                    counter = counters.get(counter_id)
+                    change = changes.get(counter_id, 0)
+                    if counter is None:
+                        readings.append(None)
+                        continue
+                    reading = _take(take, counter, change, others.get(counter_id, 0))
+                    readings.append(reading)
+                    changes[counter_id] = change + reading.granted
+                moved = self._move(operation, {i: n for i, n in changes.items() if i in counters})
+        except Error as error:
+            if moved:
+                raise UnknownOutcomeError(readings) from error
+            raise
+        return readings
+
+    def _held_by_others(self, counter_ids: Iterable[int]) -> dict[int, int]:
+        rows = models.Holding.objects.filter(counter_id__in=counter_ids)
+        held = rows.exclude(worker_id=self.worker_id).values_list("counter_id")
+        return dict(held.annotate(Sum("amount")))
+
+    def _move(self, operation: int, changes: dict[int, int]) -> bool:
+        """Write what was given and taken; whether there was anything to write."""
+        moves = sorted((counter_id, change) for counter_id, change in changes.items() if change)
+        with connection.cursor() as cursor:
+            if moves:
+                cursor.executemany(_MOVE_COUNTER, [(change, i) for i, change in moves])
+            taken = [(i, self.worker_id, change, operation) for i, change in moves if change > 0]
+            given = [(change, operation, i, self.worker_id) for i, change in moves if change < 0]
+            if taken:
+                cursor.executemany(_RAISE_HOLDING, taken)
+            if given:
+                cursor.executemany(_LOWER_HOLDING, given)
+        return bool(moves)
+
+    def _was_committed(
+        self, operation: int, limit_ids: Iterable[int], counter_ids: Iterable[int]
+    ) -> bool:
+        with transaction.atomic():
+            _lock_limits(limit_ids)
+            counters = _lock(set(counter_ids), ())
+            holdings = models.Holding.objects.filter(worker_id=self.worker_id)
+            return holdings.filter(counter_id__in=counters, operation=operation).exists()
+
+    def _forget_empty_holdings(self) -> None:
+        models.Holding.objects.filter(worker_id=self.worker_id, amount=0).delete()
+        connection.close()
+
+
+_MOVE_COUNTER = "UPDATE billing_counter SET taken = taken + %s WHERE id = %s"
+_RAISE_HOLDING = """
+    INSERT INTO billing_holding (counter_id, worker_id, amount, operation)
+    VALUES (%s, %s, %s, %s)
+    ON CONFLICT (counter_id, worker_id) DO UPDATE
+    SET amount = billing_holding.amount + excluded.amount, operation = excluded.operation
+"""
+_LOWER_HOLDING = """
+    UPDATE billing_holding SET amount = amount + %s, operation = %s
+    WHERE counter_id = %s AND worker_id = %s
+"""
+
+
+def find_or_open(keys: Sequence[CounterKey]) -> dict[CounterKey, int]:
+    """The ids of counters; those that are not there yet are made. Call it in a transaction.
+
+    A key whose limit is gone is left out.
+    """
+    found = _find(keys)
+    missing = [key for key in keys if key not in found]
+    if not missing:
+        return found
+    # The lock makes a new counter and an edit of its ceiling, or rows of the ledger that are
+    # being written, wait for each other.
+    limits = _lock_limits(key.limit_id for key in missing)
+    found |= _find(missing)
+    for key in missing:
+        limit = limits.get(key.limit_id)
+        if key not in found and limit is not None:
+            counter = models.Counter.objects.create(
+                limit=limit,
+                subject=key.subject,
+                period_start=key.start,
+                period_end=key.end,
+                ceiling=limit.ceiling,
+                taken=starting_use(limit, key.subject, key.start, key.end),
+            )
+            found[key] = counter.pk
+    return found
+
+
+def _find(keys: Sequence[CounterKey]) -> dict[CounterKey, int]:
+    if not keys:
+        return {}
+    by_identity = {(key.limit_id, key.subject, key.start): key for key in keys}
+    rows = models.Counter.objects.filter(
+        limit_id__in={key.limit_id for key in keys},
+        subject__in={key.subject for key in keys},
+        period_start__in={key.start for key in keys},
+    ).values_list("limit_id", "subject", "period_start", "id")
+    return {by_identity[row[:3]]: row[3] for row in rows if row[:3] in by_identity}
+
+
+def _lock_limits(ids: Iterable[int]) -> dict[int, models.Limit]:
+    rows = models.Limit.objects.select_for_update(no_key=True).order_by("id")
+    return {limit.pk: limit for limit in rows.filter(id__in=set(ids))}
+
+
+def _lock(ids: set[int], gives: Sequence[Give]) -> dict[int, models.Counter]:
+    wanted = ids | {give.counter_id for give in gives}
+    rows = models.Counter.objects.select_for_update(no_key=True).order_by("id")
+    return {counter.pk: counter for counter in rows.filter(id__in=wanted)}
+
+
+def _take(take: Take, counter: models.Counter, change: int, held_by_others: int) -> Reading:
+    taken = counter.taken + change
+    granted = chunk(
+        counter.ceiling - taken,
+        need=take.need,
+        lacking=take.lacking,
+        ahead=take.ahead,
+        alone=not held_by_others,
+    )
+    return Reading(counter.pk, granted, taken + granted, counter.ceiling, held_by_others)
+
+
+def _try(work: Callable[[], Result]) -> Result:
+    for _ in range(_TRIES.get(connection.vendor, 1) - 1):
+        try:
+            return work()
+        except Error:
+            connection.close()
+    try:
+        return work()
+    except (Error, UnknownOutcomeError):
+        # A connection that failed is never used again.
+        connection.close()
+        raise

@@ -1,0 +1,193 @@
+"""Exchanges between a worker's memory and the counters, one at a time.
+
+Whoever lacks something joins the next exchange; it asks for all of them in one transaction, and
+gives back in the same one what memory has given up. So a share never has two refills under way,
+and five hundred calls that arrive together cost one transaction.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+from django.db import Error, OperationalError
+
+from billing.allowances import CONCURRENT, Share
+from billing.counters import CounterKey, CounterStore, Give, Reading, Take, UnknownOutcomeError
+from billing.wallet import Wallet
+from keys.errors import ServiceUnavailableError
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a call lacks of one share.
+
+    Attributes:
+        least: what the share must hold for the call to go on.
+        full: what the call would like it to hold.
+    """
+
+    share: Share
+    least: int
+    full: int
+
+
+@dataclass(slots=True)
+class _Round:
+    done: asyncio.Future[None]
+    asks: dict[Share, list[Ask]] = field(default_factory=dict)
+    error: Exception | None = field(default_factory=lambda: RuntimeError("not answered"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One transaction's worth: the shares that take, in order, and what goes back."""
+
+    operation: int
+    takers: Sequence[Share]
+    givers: dict[Share, int]
+    excess_posted: dict[Share, int]
+
+    def shares(self) -> set[Share]:
+        return {*self.takers, *self.givers}
+
+
+class Refills:
+    def __init__(self, store: CounterStore, wallet: Wallet) -> None:
+        self._store = store
+        self._wallet = wallet
+        self._next: _Round | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._doubt: tuple[_Exchange, list[Reading | None]] | None = None
+        self.gone: set[int] = set()
+
+    async def ask(self, asks: Iterable[Ask]) -> None:
+        """Wait for one exchange that asks for all of these, and gives back what is leaving.
+
+        What is then in the shares is for whoever comes first; their readings are fresh.
+
+        Raises:
+            ServiceUnavailableError: the database is away. HTTP 503.
+        """
+        joined = self._join(asks)
+        await asyncio.shield(joined.done)
+        if joined.error is not None:
+            raise counters_away() from joined.error
+
+    def _join(self, asks: Iterable[Ask]) -> _Round:
+        loop = asyncio.get_running_loop()
+        joined = self._next = self._next or _Round(loop.create_future())
+        for ask in asks:
+            joined.asks.setdefault(ask.share, []).append(ask)
+            ask.share.awaited += 1
+        if self._running is None or self._running.done():
+            self._running = loop.create_task(self._run())
+        return joined
+
+    async def _run(self) -> None:
+        while self._next is not None:
+            current, self._next = self._next, None
+            try:
+                await self._serve(current)
+                current.error = None
+            except Error as error:
+                log.warning("counters_unavailable", error=repr(error))
+                current.error = error
+            finally:
+                for share, asks in current.asks.items():
+                    share.awaited -= len(asks)
+                current.done.set_result(None)
+
+    async def _serve(self, current: _Round) -> None:
+        await self._settle_doubt()
+        exchange = _Exchange(
+            operation=secrets.randbits(62) + 1,
+            takers=tuple(current.asks),
+            givers={share: share.leaving for share in self._wallet.leaving()},
+            excess_posted={share: share.excess_posted for share in current.asks},
+        )
+        if not exchange.takers and not exchange.givers:
+            return
+        takes = [_take(share, asks) for share, asks in current.asks.items()]
+        gives = [Give(share.counter_id, amount) for share, amount in exchange.givers.items()]
+        try:
+            readings = await self._store.exchange(exchange.operation, takes, gives)
+        except UnknownOutcomeError as unknown:
+            self._doubt = exchange, unknown.readings
+            for share in exchange.shares():
+                share.awaited += 1
+            if not await self._settle_doubt():
+                raise OperationalError("The exchange was rolled back.") from unknown
+        except Error:
+            _take_back(exchange)
+            raise
+        else:
+            self._apply(exchange, readings)
+
+    async def _settle_doubt(self) -> bool:
+        """Find out about an exchange of unknown outcome before anything else is believed."""
+        if self._doubt is None:
+            return True
+        exchange, readings = self._doubt
+        committed = await self._store.was_committed(
+            exchange.operation,
+            {share.slot.rule.id for share in exchange.takers},
+            {share.counter_id for share in exchange.shares()}
+            | {reading.counter_id for reading in readings if reading},
+        )
+        self._doubt = None
+        for share in exchange.shares():
+            share.awaited -= 1
+        if committed:
+            self._apply(exchange, readings)
+        else:
+            _take_back(exchange)
+        return committed
+
+    def _apply(self, exchange: _Exchange, readings: Sequence[Reading | None]) -> None:
+        for share, amount in exchange.givers.items():
+            share.leaving -= amount
+        for share, reading in zip(exchange.takers, readings, strict=True):
+            if reading is not None:
+                self._wallet.counter_known(share, reading.counter_id)
+                share.idle += reading.granted
+                share.taken, share.ceiling = reading.taken, reading.ceiling
+                share.held_by_others = reading.held_by_others
+                share.excess -= exchange.excess_posted[share]
+                share.excess_posted -= exchange.excess_posted[share]
+                # A lowered ceiling, or excess: what idles above it is no longer ours to spend.
+                share.give_up(max(0, -share.room))
+            elif share.counter_id:
+                # The counter went; asked for by what it is of, it may be made anew.
+                share.counter_id = share.idle = 0
+            else:
+                self.gone.add(share.slot.rule.id)
+
+
+def counters_away() -> ServiceUnavailableError:
+    return ServiceUnavailableError(
+        "The counters of limits are not available.", retry_after_seconds=RETRY_AFTER_SECONDS
+    )
+
+
+def _take(share: Share, asks: Sequence[Ask]) -> Take:
+    key = CounterKey(share.slot.rule.id, share.slot.subject, share.start, share.period_end)
+    return Take(
+        key=key,
+        counter_id=share.counter_id,
+        need=max(0, min(ask.least for ask in asks) - share.idle),
+        lacking=max(0, sum(ask.full for ask in asks) - share.idle),
+        ahead=0 if share.unit == CONCURRENT else share.slot.recent_use,
+    )
+
+
+def _take_back(exchange: _Exchange) -> None:
+    """Nothing was given back after all."""
+    for share, amount in exchange.givers.items():
+        share.leaving -= amount
+        share.idle += amount
