@@ -94,3 +94,8 @@ def issue_staff_token(user: User, name: str) -> tuple[StaffToken, str]:
     token.full_clean()
     token.save()
     return token, secret
+
+
+def revoke_staff_token(token: StaffToken, now: datetime) -> None:
+    StaffToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=now)
+    token.refresh_from_db(fields=["revoked_at"])

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.utils.dateparse import parse_date, parse_datetime
 
 _LONGEST_MODEL_NAME = 200
@@ -86,6 +86,17 @@ def check_expiry(expires_at: datetime | None, now: datetime) -> None:
     """Raises ValidationError when a key would be dead at birth."""
     if expires_at is not None and expires_at <= now:
         raise ValidationError(f"The expiry {expires_at:%Y-%m-%d %H:%M %Z} is in the past.")
+
+
+def in_one_line(error: ValidationError) -> str:
+    """The words of an error, each with its field, for a terminal."""
+    if not hasattr(error, "error_dict"):
+        return " ".join(error.messages)
+    return " ".join(
+        message if field == NON_FIELD_ERRORS else f"{field}: {message}"
+        for field, texts in error.message_dict.items()
+        for message in texts
+    )
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

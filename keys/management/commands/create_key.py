@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from keys.issuing import issue_key
 from keys.models import Team
-from keys.validation import parse_expiry
+from keys.validation import in_one_line, parse_expiry
 
 _TEAMS_NAMED = 20
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
                 team, options["name"], expires_at=expires_at or None, now=timezone.now()
             )
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from None
+            raise CommandError(in_one_line(error)) from None
         if options["json"]:
             answer = {
                 "id": key.pk,
@@ -61,6 +61,4 @@ def _team(name: str) -> Team:
     if not names:
         raise CommandError(f"There is no team “{name}”, nor any other yet.")
     more = ", …" if len(names) > _TEAMS_NAMED else ""
-    raise CommandError(
-        f"There is no team “{name}”. Teams: {', '.join(names[:_TEAMS_NAMED])}{more}"
-    )
+    raise CommandError(f"There is no team “{name}”. Teams: {', '.join(names[:_TEAMS_NAMED])}{more}")

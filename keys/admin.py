@@ -1,0 +1,153 @@
+"""The console's pages for users, teams, API keys and staff tokens."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from keys.accounts import (
+    delete_account,
+    is_last_administrator,
+    save_account,
+    set_administrator,
+    set_one_time_password,
+)
+from keys.admin_forms import ApiKeyForm, TeamForm, UserForm
+from keys.handed_out_admin import HandedOutAdmin, confirm_page
+from keys.issuing import put_secret, put_staff_secret, revoke_key, revoke_staff_token
+from keys.model_names import hints
+from keys.models import ApiKey, StaffToken, Team, User
+from keys.shown_once import keep_until_answer, secret_page
+
+
+@admin.register(Team)
+class TeamAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
+    form = TeamForm
+    list_display = ("name", "timezone", "live_keys", "created_at")
+    search_fields = ("name",)
+    # Other rooms append what belongs to a team, such as its limits, from their own admin.py.
+    inlines: ClassVar[list[Any]] = []
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
+        teams: QuerySet[Team] = super().get_queryset(request)
+        return teams.annotate(live=Count("keys", filter=Q(keys__revoked_at=None)))
+
+    @display(description="Live keys", ordering="live")  # type: ignore[untyped-decorator]  # unfold
+    def live_keys(self, team: Team) -> int:
+        return int(getattr(team, "live", 0))
+
+    def save_model(self, request: HttpRequest, obj: Team, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        for hint in hints(obj.allowed_models or ()):
+            messages.warning(request, hint)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Team | None = None) -> bool:
+        # What a team's keys spent refers to it: it goes only when it never had any.
+        if obj is None or obj.keys.exists():
+            return False
+        return bool(super().has_delete_permission(request, obj))
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(HandedOutAdmin):
+    form = ApiKeyForm
+    list_display = ("name", "team", "prefix", "state", "expires_at", "created_at")
+    list_filter = ("team", ("revoked_at", admin.EmptyFieldListFilter))
+    list_select_related = ("team",)
+    search_fields = ("name", "prefix", "team__name")
+    autocomplete_fields = ("team",)
+    inlines: ClassVar[list[Any]] = []
+    title_once = "The secret of the new API key"
+    put_secret = staticmethod(put_secret)
+    revoke = staticmethod(revoke_key)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+        return ["team", "prefix", "created_at", "revoked_at"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        for hint in hints(obj.allowed_models or ()):
+            messages.warning(request, hint)
+
+
+@admin.register(StaffToken)
+class StaffTokenAdmin(HandedOutAdmin):
+    fields = ("user", "name")
+    list_display = ("name", "user", "prefix", "state", "created_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "prefix", "user__username")
+    title_once = "The new staff token"
+    put_secret = staticmethod(put_staff_secret)
+    revoke = staticmethod(revoke_staff_token)
+
+    def has_change_permission(self, request: HttpRequest, obj: StaffToken | None = None) -> bool:
+        return False
+
+
+@admin.register(User)
+class UserAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
+    form = UserForm
+    list_display = ("username", "email", "is_superuser", "is_active", "last_login")
+    search_fields = ("username", "email")
+    actions = None
+    actions_detail = ("reset_password",)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        set_administrator(obj, obj.is_superuser)
+        if not change:
+            keep_until_answer(request, set_one_time_password(obj))
+        _allowed(save_account, obj)
+
+    def response_add(
+        self, request: HttpRequest, obj: User, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self._password_page(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        if obj is not None and is_last_administrator(obj):
+            return False
+        return bool(super().has_delete_permission(request, obj))
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        _allowed(delete_account, obj)
+
+    @action(  # type: ignore[untyped-decorator]  # unfold
+        description="Reset password", permissions=["change"], url_path="reset-password"
+    )
+    def reset_password(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        user = User.objects.filter(pk=object_id).first()
+        if user is None:
+            return HttpResponseRedirect(reverse("admin:keys_user_changelist"))
+        if request.method == "POST":
+            keep_until_answer(request, set_one_time_password(user))
+            user.save()
+            self.log_change(request, user, "Reset the password.")
+            return self._password_page(request, user)
+        return confirm_page(
+            request,
+            self.admin_site.each_context(request),
+            question=f"Give {user} a new one-time password? The present one stops at once.",
+            yes="Reset password",
+            back_url=reverse("admin:keys_user_change", args=[user.pk]),
+        )
+
+    def _password_page(self, request: HttpRequest, user: User) -> HttpResponse:
+        return secret_page(
+            request,
+            self.admin_site.each_context(request),
+            title=f"One-time password of {user}",
+            done_url=reverse("admin:keys_user_changelist"),
+        )
+
+
+def _allowed(rule: Any, user: User) -> None:
+    # The form has checked it; two administrators at the same moment come here.
+    try:
+        rule(user)
+    except ValidationError as error:
+        raise PermissionDenied(" ".join(error.messages)) from error
