@@ -6,6 +6,8 @@ last good one is kept.
 """
 
 import asyncio
+import os
+import secrets
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,6 @@ from random import Random
 from typing import TypeVar
 
 import structlog
-from billing.refusals import RefusalWriter
 from django.conf import settings
 from django.db import DatabaseError, connection
 
@@ -26,6 +27,7 @@ from billing.limits import Limits, LimitsSnapshot, load_limits
 from billing.models import Worker
 from billing.price_book import PriceBook, load_price_book
 from billing.recovery import recover_leftovers
+from billing.refusals import RefusalWriter
 from keys.authentication import KeyRing
 from keys.versions import read_version
 from routing.catalogue import Catalogue, CatalogueLoader
@@ -64,7 +66,7 @@ class Runtime:
 
     async def start(self) -> Services:
         now = datetime.now(UTC)
-        await self._in_thread(lambda: recover_leftovers(settings.JOURNAL_DIR, now))
+        await self._in_thread(lambda: recover_leftovers(settings.JOURNAL_DIR))
         self._worker, self._journal = await self._in_thread(lambda: _enlist(now))
         configuration = await self._in_thread(self._load)
         self._version = configuration.version
@@ -80,7 +82,7 @@ class Runtime:
         self._writer.start()
         self._refusals = RefusalWriter()
         self._refusals.start()
-        books = Books(self._limits, self._journal, self._writer.add)
+        books = Books(self._limits, self._journal, self._writer.put)
         random = Random()  # noqa: S311 - spreads load; guards no secret
         self._pipeline = Pipeline(
             configuration.catalogue, configuration.prices, books, Health(), random
@@ -157,10 +159,11 @@ def _with_fresh_connection(function: Callable[[], Result]) -> Result:
 
 def _enlist(now: datetime) -> tuple[Worker, Journal]:
     """The journal before the row: a row without a journal counts as a dead worker's."""
-    name = Worker.new_name(socket.gethostname())
+    host = socket.gethostname()
+    name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
     journal = Journal(settings.JOURNAL_DIR, name)
     worker = Worker.objects.create(
-        name=name, host=socket.gethostname(), journal=name, started_at=now
+        name=name, host=host, journal=name, started_at=now
     )
     return worker, journal
 

@@ -1,14 +1,19 @@
 """Who may use the management API: an administrator's session, or a staff token of one."""
 
+from typing import TYPE_CHECKING
+
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from keys.models import StaffToken, User
 from keys.secrets import hash_secret, is_well_formed_staff_token
+
+if TYPE_CHECKING:
+    # DRF's settings name this module, so importing its views here would go in a circle.
+    from rest_framework.views import APIView
 
 _BAD_TOKEN = "The staff token is malformed, unknown or revoked."  # noqa: S105 - a message
 
@@ -39,7 +44,7 @@ class StaffTokenAuthentication(BaseAuthentication):
 class IsAdministrator(BasePermission):
     message = "Only administrators may do this."
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         user = request.user
         return isinstance(user, User) and user.is_active and user.is_superuser
 

@@ -19,7 +19,7 @@ from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix, set_urlconf
+from django.urls import get_resolver, set_script_prefix, set_urlconf
 
 from keys.errors import InvalidRequestError
 from routing.error_table import BodyTooLargeError, MediaTypeError
@@ -110,6 +110,8 @@ class GatewayHandler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
+        # Import the views now: a mistake in them must stop the start, not the first request.
+        get_resolver(URLCONF).url_patterns  # noqa: B018 - a cached property
         self._known_hosts: set[str] = set()
         self._cors_origins = frozenset(settings.CORS_ALLOWED_ORIGINS)
 
