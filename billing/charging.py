@@ -34,29 +34,29 @@ class OpenCounter:
     period_start: datetime
     period_end: datetime | None
 
-    def covers(self, entry: Entry) -> bool:
+    def is_of(self, team_id: int, key_id: int, end_user: str) -> bool:
         return (
-            self.team_id == entry.team_id
-            and self.key_id in (None, entry.key_id)
-            and self.subject == subject_of(entry, self.per)
-            and self.period_start <= entry.started_at
-            and (self.period_end is None or entry.started_at < self.period_end)
+            self.team_id == team_id
+            and self.key_id in (None, key_id)
+            and self.subject == self._subject(key_id, end_user)
         )
 
+    def is_open_at(self, at: datetime) -> bool:
+        return self.period_start <= at and (self.period_end is None or at < self.period_end)
 
-def subject_of(entry: Entry, per: str) -> str:
-    if per == Per.TEAM:
-        return ""
-    return str(entry.key_id) if per == Per.KEY else entry.end_user
+    def _subject(self, key_id: int, end_user: str) -> str:
+        if self.per == Per.END_USER:
+            return end_user
+        return "" if self.per == Per.TEAM and self.key_id is None else str(key_id)
 
 
 def amount_of(entry: Entry, unit: str) -> int:
-    """What an entry takes from a counter of a unit. A cache hit is a request, and no tokens."""
+    """What an entry takes from a counter of a unit."""
     if unit == Unit.REQUESTS:
         return 0 if entry.entry else 1
     if unit == Unit.USD:
         return entry.cost_nano_usd or 0
-    return 0 if entry.cached else entry.input_tokens + entry.output_tokens
+    return entry.input_tokens + entry.output_tokens
 
 
 def lock_posting() -> None:
@@ -121,15 +121,19 @@ def open_counters(entries: Iterable[Entry]) -> list[OpenCounter]:
 
 
 def _amounts(entries: Sequence[Entry]) -> dict[int, int]:
-    by_team: dict[int, list[OpenCounter]] = {}
-    for counter in open_counters(entries):
-        by_team.setdefault(counter.team_id, []).append(counter)
-    amounts: dict[int, int] = {}
+    counters = open_counters(entries)
+    if not counters:
+        return {}
+    of_caller: dict[tuple[int, int, str], list[OpenCounter]] = {}
+    amounts = dict.fromkeys([counter.id for counter in counters], 0)
     for entry in entries:
-        for counter in by_team.get(entry.team_id, ()):
-            if counter.covers(entry):
-                amount = amount_of(entry, counter.unit)
-                amounts[counter.id] = amounts.get(counter.id, 0) + amount
+        caller = (entry.team_id, entry.key_id, entry.end_user)
+        theirs = of_caller.get(caller)
+        if theirs is None:
+            theirs = of_caller[caller] = [c for c in counters if c.is_of(*caller)]
+        for counter in theirs:
+            if counter.is_open_at(entry.started_at):
+                amounts[counter.id] += amount_of(entry, counter.unit)
     return amounts
 
 
@@ -152,6 +156,23 @@ def _lowered(worker_id: int | None, covered: dict[int, int]) -> dict[int, int]:
     )
     held = dict(rows.values_list("counter_id", "amount"))
     return {id: min(held[id], amount) for id, amount in covered.items() if held.get(id)}
+
+
+def release_holdings(worker_id: int) -> int:
+    """Give back all that a worker holds, which must be dead or done; returns how many holdings.
+
+    Call it in a transaction: what the worker spent must be posted by then.
+    """
+    holdings = Holding.objects.filter(worker_id=worker_id)
+    _locked_counters(set(holdings.values_list("counter_id", flat=True)))
+    held = dict(
+        holdings.select_for_update(no_key=True)
+        .order_by("counter_id")
+        .values_list("counter_id", "amount")
+    )
+    _add_to_counters({id: -amount for id, amount in held.items() if amount})
+    holdings.delete()
+    return len(held)
 
 
 def _add_to_counters(changes: dict[int, int]) -> None:

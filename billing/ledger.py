@@ -62,6 +62,8 @@ def _post(entries: list[Entry], worker_id: int | None) -> Posted:
 
 
 def _post_together(entries: list[Entry], worker_id: int | None) -> list[Entry]:
+    if not entries:
+        return []
     with transaction.atomic():
         lock_posting()
         fresh = insert_rows(entries)

@@ -9,7 +9,6 @@ import orjson
 from django.db import connection
 
 from billing.entries import Entry
-from billing.many_rows import for_sqlite
 from billing.models import LedgerEntry
 
 _TABLE = LedgerEntry._meta.db_table
@@ -17,10 +16,10 @@ _JSON = ("tags", "flags", "attempts", "charges")
 _PLAIN = tuple(
     column.name
     for column in LedgerEntry._meta.concrete_fields
-    if column.name != "id" and column.name not in _JSON
+    if column.name not in ("id", "started_at", *_JSON)
 )
-_COLUMNS = ", ".join((*_PLAIN, *_JSON))
-_WIDTH = len(_PLAIN) + len(_JSON)
+_COLUMNS = ", ".join(("started_at", *_PLAIN, *_JSON))
+_WIDTH = 1 + len(_PLAIN) + len(_JSON)
 _plain = attrgetter(*_PLAIN)
 _AS_BEFORE = "ON CONFLICT (started_at, request_id, entry) DO NOTHING RETURNING request_id, entry"
 # SQLite takes 32,766 values in one statement.
@@ -30,8 +29,9 @@ _SQLITE_ROWS = 32_766 // _WIDTH
 def insert_rows(entries: Sequence[Entry]) -> list[Entry]:
     """Insert, inside the caller's transaction; return the entries that were new."""
     insert = _insert_sqlite if connection.vendor == "sqlite" else _copy
+    adapted = connection.ops.adapt_datetimefield_value
     with connection.wrap_database_errors:
-        fresh = insert(list(map(_row, entries)))
+        fresh = insert([(adapted(entry.started_at), *_row(entry)) for entry in entries])
     return [entry for entry in entries if (entry.request_id, entry.entry) in fresh]
 
 
@@ -55,7 +55,7 @@ def _insert_sqlite(rows: list[tuple[Any, ...]]) -> set[tuple[str, int]]:
             connection.connection.execute(
                 f"INSERT INTO {_TABLE} ({_COLUMNS}) VALUES {', '.join([values] * len(part))} "  # noqa: S608 – the model's own names
                 + _AS_BEFORE,
-                tuple(chain.from_iterable(map(for_sqlite, part))),
+                tuple(chain.from_iterable(part)),
             )
         )
     return fresh

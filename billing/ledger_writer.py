@@ -53,7 +53,7 @@ class LedgerWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def put(self, entries: Sequence[Entry]) -> None:
         """Hand over the entries of a request that ended, after the journal has them."""
         self._queue.extend(entries)
         if not self._arrived.is_set():

@@ -21,14 +21,14 @@ def insert_many(
     values = f"({', '.join(['%s'] * len(columns))})"
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.executemany(f"{head}{values} {on_conflict}", [*map(for_sqlite, rows)])
+            cursor.executemany(f"{head}{values} {on_conflict}", [*map(_for_sqlite, rows)])
             return
         given = list(rows)
         statement = f"{head}{', '.join([values] * len(given))} {on_conflict}"
         cursor.execute(statement, list(chain.from_iterable(given)))
 
 
-def for_sqlite(row: Row) -> Row:
+def _for_sqlite(row: Row) -> Row:
     """A row as Django's SQLite columns hold it: moments in UTC, without their offset."""
     return tuple(_sqlite_value(value) for value in row)
 

@@ -52,7 +52,7 @@ def is_clean(entry: Entry) -> bool:
 
 def sanitized(entry: Entry) -> Entry:
     texts: dict[str, Any] = {
-        name: _storable(text, length)
+        name: storable(text, length)
         for (name, length), text in zip(_TEXT_LENGTHS.items(), _texts(entry), strict=True)
     }
     figures: dict[str, Any] = {
@@ -114,7 +114,7 @@ def _has_clean_figures(entry: Entry) -> bool:
     )
 
 
-def _storable(text: str, length: int) -> str:
+def storable(text: str, length: int) -> str:
     whole = text.replace("\0", "\ufffd")
     # A lone surrogate encodes to itself here, and comes back as the mark for what was lost.
     return whole.encode(errors="surrogatepass").decode(errors="replace")[:length]
@@ -122,16 +122,16 @@ def _storable(text: str, length: int) -> str:
 
 def _storable_tags(tags: dict[str, str]) -> dict[str, str]:
     kept = list(tags.items())[:MOST_TAGS]
-    return {_storable(name, LONGEST_TAG): _storable(value, LONGEST_TAG) for name, value in kept}
+    return {storable(name, LONGEST_TAG): storable(value, LONGEST_TAG) for name, value in kept}
 
 
 def _storable_attempt(attempt: Attempt) -> Attempt:
     return replace(
         attempt,
-        provider=_storable(attempt.provider, 100),
-        upstream_model=_storable(attempt.upstream_model, 200),
-        outcome=_storable(attempt.outcome, 64),
-        reason=_storable(attempt.reason, 64),
+        provider=storable(attempt.provider, 100),
+        upstream_model=storable(attempt.upstream_model, 200),
+        outcome=storable(attempt.outcome, 64),
+        reason=storable(attempt.reason, 64),
         latency_ms=_clamped(attempt.latency_ms, LARGEST_MILLISECONDS),
     )
 

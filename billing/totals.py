@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from functools import lru_cache
 from operator import add
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -134,8 +133,8 @@ def _adding(table: str, key: Iterable[str], sums: Iterable[str]) -> str:
 
 def _spend(
     entries: Sequence[Entry],
-) -> tuple[dict[SpendKey, Any], dict[SpendKey, list[int]], dict[SpendKey, tuple[str, str]]]:
-    spend: dict[SpendKey, Any] = {}
+) -> tuple[dict[SpendKey, list[int]], dict[SpendKey, list[int]], dict[SpendKey, tuple[str, str]]]:
+    spend: dict[SpendKey, list[int]] = {}
     histograms: dict[SpendKey, list[int]] = {}
     names: dict[SpendKey, tuple[str, str]] = {}
     for entry in entries:
@@ -151,18 +150,18 @@ def _spend(
         sums = spend_sums(entry)
         before = spend.get(key)
         if before is None:
-            spend[key] = sums
+            spend[key] = list(sums)
             histograms[key] = [0] * BUCKETS
         else:
-            spend[key] = tuple(map(add, before, sums))
+            before[:] = map(add, before, sums)
         names[key] = (entry.team, entry.key_name)
         if not entry.entry:
             histograms[key][bucket_of(entry.latency_ms)] += 1
     return spend, histograms, names
 
 
-def _labels(entries: Sequence[Entry]) -> dict[LabelKey, Any]:
-    totals: dict[LabelKey, Any] = {}
+def _labels(entries: Sequence[Entry]) -> dict[LabelKey, list[int]]:
+    totals: dict[LabelKey, list[int]] = {}
     for entry in entries:
         if not entry.end_user and not entry.tags:
             continue
@@ -171,7 +170,10 @@ def _labels(entries: Sequence[Entry]) -> dict[LabelKey, Any]:
         for kind, label in labels_of(entry):
             key = (kind, label, day, entry.team_id)
             before = totals.get(key)
-            totals[key] = sums if before is None else tuple(map(add, before, sums))
+            if before is None:
+                totals[key] = list(sums)
+            else:
+                before[:] = map(add, before, sums)
     return totals
 
 

@@ -104,10 +104,12 @@ def test_a_counter_that_the_call_did_not_know_is_charged_too():
     key = make_key(team)
     month = make_counter(team, "requests")
     of_key = make_counter(team, "tokens", per="key", subject=str(key.id))
+    of_its_limit = make_counter(team, "usd", key=key, subject=str(key.id))
     of_other_key = make_counter(team, "tokens", per="key", subject="999999")
     of_end_user = make_counter(team, "usd", per="end_user", subject="u1")
     post([entry(team_id=team.id, key_id=key.id, end_user="u1")], worker_id=None)
-    assert [taken(c) for c in (month, of_key, of_other_key, of_end_user)] == [1, 120, 0, 450_000]
+    counters = (month, of_key, of_its_limit, of_other_key, of_end_user)
+    assert [taken(counter) for counter in counters] == [1, 120, 450_000, 0, 450_000]
 
 
 def test_a_counter_of_another_period_team_or_key_is_left_alone():
@@ -116,7 +118,7 @@ def test_a_counter_of_another_period_team_or_key_is_left_alone():
     counters = [
         make_counter(team, "requests"),
         make_counter(other, "requests"),
-        make_counter(team, "requests", key=key),
+        make_counter(team, "requests", key=key, subject=str(key.id)),
         make_counter(team, "concurrent"),
     ]
     before = entry(team_id=team.id, key_id=key.id + 1, started_at=NOON.replace(month=2))

@@ -1,0 +1,177 @@
+"""Finishes what dead workers left: their journals into the ledger, their holdings back.
+
+A worker is dead when the lock on its journal can be taken; whoever recovers holds it meanwhile.
+Every step may be repeated: entries are posted once each, and the last posting and the release of
+the holdings are one transaction. Then the files go, then the worker's row. When the database
+fails in between, the next start begins again.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+from django.db import transaction
+
+from billing.charging import release_holdings
+from billing.entries import Admission, Charge, Entry
+from billing.journal import lock_path, segment_paths
+from billing.journal_lines import follow, read_lines
+from billing.ledger import post
+from billing.models import Unit, Worker
+from billing.pricing import Price, cost
+from billing.usage import Usage
+from billing.workers import host_of, retire
+
+BATCH_ROWS = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What recovery found.
+
+    Attributes:
+        workers: dead workers, with or without a journal.
+        ended: entries that had ended and were not in the ledger yet.
+        unfinished: requests that had not ended and are `recovered` now.
+        damaged_lines: journal lines that could not be believed.
+        rejected: entries that the database would not take; their journals are kept.
+    """
+
+    workers: int = 0
+    ended: int = 0
+    unfinished: int = 0
+    damaged_lines: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: "Recovered") -> "Recovered":
+        return Recovered(
+            self.workers + other.workers,
+            self.ended + other.ended,
+            self.unfinished + other.unfinished,
+            self.damaged_lines + other.damaged_lines,
+            self.rejected + other.rejected,
+        )
+
+
+def recover_leftovers(directory: Path) -> Recovered:
+    """Recover every journal in a folder whose worker is dead.
+
+    Raises:
+        django.db.Error: the database is away; nothing is lost, call it again.
+    """
+    found = Recovered()
+    for worker in sorted(_names(directory)):
+        with _taken_over(directory, worker) as is_dead:
+            if is_dead:
+                found += _recover(directory, worker)
+    for row in Worker.objects.filter(host=host_of(directory)):
+        if not lock_path(directory, row.name).exists():
+            retire(row.pk)
+            found += Recovered(workers=1)
+    if found.workers:
+        log.warning("journals_recovered", **_figures(found))
+    return found
+
+
+def recovered_entry(admission: Admission, output_tokens: int) -> Entry:
+    """What a request that never ended is billed: its input as estimated, its output as seen."""
+    template = admission.template
+    charged: int | None = None
+    if admission.input_price is not None and admission.output_price is not None:
+        price = Price(id=0, input=admission.input_price, output=admission.output_price)
+        usage = Usage(input_tokens=template.input_tokens, output_tokens=output_tokens)
+        charged = cost(usage, price)
+    amounts = {
+        Unit.REQUESTS.value: 1,
+        Unit.TOKENS.value: template.input_tokens + output_tokens,
+        Unit.USD.value: charged or 0,
+    }
+    return replace(
+        template,
+        output_tokens=output_tokens,
+        cost_nano_usd=charged,
+        flags=(*template.flags, "uncertain"),
+        charges=tuple(
+            Charge(counter_id, amounts[unit], excess=max(0, amounts[unit] - held))
+            for counter_id, unit, held in admission.holds
+            if unit in amounts
+        ),
+    )
+
+
+def _names(directory: Path) -> set[str]:
+    locks = {path.name.removesuffix(".lock") for path in directory.glob("*.lock")}
+    return locks | {path.name.rsplit(".", 2)[0] for path in directory.glob("*.journal")}
+
+
+@contextmanager
+def _taken_over(directory: Path, worker: str) -> Iterator[bool]:
+    """Hold the lock of a journal, unless its worker or another recoverer has it."""
+    descriptor = os.open(lock_path(directory, worker), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield _is_same_file(descriptor, lock_path(directory, worker))
+    finally:
+        os.close(descriptor)
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    """False where another recoverer removed the file before we had its lock."""
+    with suppress(FileNotFoundError):
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    return False
+
+
+def _recover(directory: Path, worker: str) -> Recovered:
+    row = Worker.objects.filter(name=worker).first()
+    worker_id = row.pk if row else None
+    paths = segment_paths(directory, worker)
+    found, unfinished = _post_ended(paths, worker_id)
+    with transaction.atomic():
+        posted = post([recovered_entry(*call) for call in unfinished], worker_id=worker_id)
+        if worker_id is not None:
+            release_holdings(worker_id)
+    found += Recovered(1, unfinished=len(posted.entries), rejected=len(posted.rejected))
+    if not found.rejected:
+        for path in [*paths, lock_path(directory, worker)]:
+            path.unlink()
+        if worker_id is not None:
+            retire(worker_id)
+    return found
+
+
+def _post_ended(
+    paths: list[Path], worker_id: int | None
+) -> tuple[Recovered, list[tuple[Admission, int]]]:
+    running: dict[str, tuple[Admission, int]] = {}
+    found = Recovered()
+    batch: list[Entry] = []
+    for path in paths:
+        for record in read_lines(path.read_bytes()):
+            if record is None:
+                log.error("journal_line_damaged", journal=path.name)
+                found += Recovered(damaged_lines=1)
+                continue
+            batch += follow(record, running)
+            if len(batch) >= BATCH_ROWS:
+                found += _post_batch(batch, worker_id)
+                batch = []
+    return found + _post_batch(batch, worker_id), list(running.values())
+
+
+def _post_batch(batch: list[Entry], worker_id: int | None) -> Recovered:
+    posted = post(batch, worker_id=worker_id)
+    return Recovered(ended=len(posted.entries), rejected=len(posted.rejected))
+
+
+def _figures(found: Recovered) -> dict[str, int]:
+    return {name: getattr(found, name) for name in Recovered.__slots__}
