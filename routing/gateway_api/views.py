@@ -258,7 +258,7 @@ async def readyz(request: GatewayRequest) -> HttpResponse:
     return json_response({"status": "not ready", "reason": reason}, status=503)
 
 
-async def not_found(request: GatewayRequest, exception: Exception) -> HttpResponse:
+def not_found(request: GatewayRequest, exception: Exception) -> HttpResponse:
     error = RouteNotFoundError(f"There is no address {request.path[:200]}.")
     return error_response(error, request)
 

@@ -29,6 +29,7 @@ class StreamPipe(Protocol):
         started: something that shows content has gone out.
         finished: the answer is complete, even if the provider says nothing more. Figures may
             still follow: read on until the provider closes.
+        complete: the provider said its last word (`[DONE]`, message_stop); no figure follows.
         failure: an error that came behind good bytes. They are returned first; the next call
             of `feed` or `end` raises it.
         usage: the final figures; None until finished, or when the provider gives none.
@@ -42,6 +43,8 @@ class StreamPipe(Protocol):
     def started(self) -> bool: ...
     @property
     def finished(self) -> bool: ...
+    @property
+    def complete(self) -> bool: ...
     @property
     def failure(self) -> Exception | None: ...
     @property

@@ -18,6 +18,7 @@ class FramePipe(ABC):
     def __init__(self) -> None:
         self.started = False
         self.finished = False
+        self.complete = False
         self.failure: UpstreamError | None = None
         self._reported: Usage | None = None
         self._meter = OutputMeter()

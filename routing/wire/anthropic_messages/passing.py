@@ -71,7 +71,7 @@ class AnthropicMessagesPassingPipe(FramePipe):
             case {"type": "message_delta", "usage": dict(usage)}:
                 self._report(usage)
             case {"type": "message_stop"}:
-                self.finished = True
+                self.complete = self.finished = True
 
     def _show(self, length: int) -> None:
         if length:

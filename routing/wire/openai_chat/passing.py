@@ -56,7 +56,6 @@ class OpenAIChatPassingPipe(FramePipe):
         self._hide_usage = not call.include_usage
         self._choices = call.choices
         self._finished_choices: set[Any] = set()
-        self._done = False
 
     def _frame(self, frame: bytes) -> bytes:
         name, data = sse.read_event(frame)
@@ -65,7 +64,7 @@ class OpenAIChatPassingPipe(FramePipe):
         if self._done:
             return b""
         if data.startswith(b"[DONE]"):
-            self._done = self.finished = True
+            self.complete = self.finished = True
             return frame
         chunk = read_data(data)
         if chunk is None:
@@ -98,7 +97,7 @@ class OpenAIChatPassingPipe(FramePipe):
 
     def _last(self) -> bytes:
         # A finish is a finish; the official clients wait for the marker all the same.
-        return b"" if self._done else DONE
+        return b"" if self.complete else DONE
 
 
 def read_completion(raw: bytes) -> dict[str, Any]:
@@ -163,6 +162,11 @@ def _put(raw: bytes, body: dict[str, Any], name: str, value: bytes) -> bytes:
 
 
 def _without_usage(data: bytes, chunk: dict[str, Any]) -> bytes:
-    if chunk["usage"] is not None and not chunk.get("choices"):
+    if chunk["usage"] is None:
+        # The usual spelling, met in every chunk: one such key, and it is the one at the top.
+        head, found, tail = data.partition(b',"usage":null')
+        if found and b'"usage"' not in tail and b'"usage"' not in head and b"\\u00" not in data:
+            return b"data: %b%b\n\n" % (head, tail)
+    elif not chunk.get("choices"):
         return b""
     return sse.write_event(json_body.remove_member(data, "usage").replace(b"\n", b" "))
