@@ -1,0 +1,1 @@
+"""The declarative config file: read strictly, applied in one transaction, exported again."""
