@@ -98,7 +98,7 @@ class Share:
     @property
     def room(self) -> int:
         """What was left below the ceiling when the counter was last read."""
-        return self.ceiling - self.taken
+        return self.ceiling - self.taken - self.excess
 
     @property
     def settled(self) -> int:

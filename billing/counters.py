@@ -50,6 +50,7 @@ class Take:
 
     Attributes:
         counter_id: 0 while it is not known; the counter is then found or made.
+        owed: excess that the worker will add when it posts; not to be granted any more.
     """
 
     key: CounterKey
@@ -57,6 +58,7 @@ class Take:
     need: int
     lacking: int
     ahead: int
+    owed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +269,7 @@ def _lock(ids: set[int], gives: Sequence[Give]) -> dict[int, models.Counter]:
 def _take(take: Take, counter: models.Counter, change: int, held_by_others: int) -> Reading:
     taken = counter.taken + change
     granted = chunk(
-        counter.ceiling - taken,
+        counter.ceiling - taken - take.owed,
         need=take.need,
         lacking=take.lacking,
         ahead=take.ahead,

@@ -183,6 +183,7 @@ def _take(share: Share, asks: Sequence[Ask]) -> Take:
         need=max(0, min(ask.least for ask in asks) - share.idle),
         lacking=max(0, sum(ask.full for ask in asks) - share.idle),
         ahead=0 if share.unit == CONCURRENT else share.slot.recent_use,
+        owed=share.excess - share.excess_posted,
     )
 
 

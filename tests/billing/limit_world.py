@@ -1,0 +1,92 @@
+"""A database with a team, its limits, and gateway workers: what the tests of limits play in."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from django.db import transaction
+from django.db.models import F, Sum
+
+from billing.counters import CounterStore
+from billing.entries import Charge
+from billing.estimate import Estimate
+from billing.limits import Limits, load_limits
+from billing.models import Counter, Holding, Limit, Worker
+from keys.caller import Caller
+from keys.models import ApiKey, Team
+
+NOW = datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)
+Result = TypeVar("Result")
+
+
+def make_team(name: str = "research", timezone: str = "UTC") -> Team:
+    return Team.objects.create(name=name, timezone=timezone)
+
+
+def make_caller(team: Team, key_name: str = "ci") -> Caller:
+    key = ApiKey.objects.create(
+        team=team, name=key_name, secret_hash=f"{team.name}/{key_name}", prefix="gw_test"
+    )
+    return Caller(key.pk, key.name, key.prefix, team.pk, team.name, team.timezone)
+
+
+def make_limit(team: Team, unit: str, window: str, ceiling: int, **fields: Any) -> Limit:
+    """A limit that has been there since before every period of the tests."""
+    fields.setdefault("timezone", team.timezone)
+    limit = Limit.objects.create(team=team, unit=unit, window=window, ceiling=ceiling, **fields)
+    Limit.objects.filter(pk=limit.pk).update(created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    return limit
+
+
+def make_worker() -> Worker:
+    name = f"worker-{Worker.objects.count() + 1}"
+    return Worker.objects.create(name=name, host="here", journal=name, started_at=NOW)
+
+
+def tokens(count: int, *, output: int = 0, **fields: Any) -> Estimate:
+    return Estimate(input_tokens=count - output, output_tokens=output, **fields)
+
+
+def post(worker_id: int, charges: tuple[Charge, ...]) -> None:
+    """What the ledger does to counters and holdings when it writes the rows of these charges."""
+    with transaction.atomic():
+        for charge in charges:
+            counters = Counter.objects.filter(pk=charge.counter_id)
+            counters.update(taken=F("taken") + charge.excess)
+            holdings = Holding.objects.filter(counter_id=charge.counter_id, worker_id=worker_id)
+            holdings.update(amount=F("amount") - (charge.amount - charge.excess))
+
+
+def taken(limit: Limit) -> int:
+    return Counter.objects.filter(limit=limit).aggregate(total=Sum("taken"))["total"] or 0
+
+
+def held(limit: Limit) -> int:
+    rows = Holding.objects.filter(counter__limit=limit)
+    return rows.aggregate(total=Sum("amount"))["total"] or 0
+
+
+def open_limits(worker: Worker | None = None) -> Limits:
+    """A worker's limits; close them."""
+    limits = Limits(CounterStore((worker or make_worker()).pk))
+    limits.replace(load_limits())
+    return limits
+
+
+@contextmanager
+def running(*opened: Limits) -> Iterator[asyncio.Runner]:
+    """An event loop for workers that are there already, which are closed with it."""
+    with asyncio.Runner() as runner:
+        try:
+            yield runner
+        finally:
+            for limits in opened:
+                runner.run(limits.close())
+
+
+def play(limits: Limits, story: Coroutine[Any, Any, Result]) -> Result:
+    """Run a story on an event loop, then close the worker."""
+    with running(limits) as runner:
+        return runner.run(story)
