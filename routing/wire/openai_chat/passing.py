@@ -61,7 +61,7 @@ class OpenAIChatPassingPipe(FramePipe):
         name, data = sse.read_event(frame)
         if data is None:
             return frame if sse.only_comments(frame) else b""
-        if self._done:
+        if self.complete:
             return b""
         if data.startswith(b"[DONE]"):
             self.complete = self.finished = True
