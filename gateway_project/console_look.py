@@ -1,16 +1,8 @@
 """How the console looks: unfold's title, symbol and sidebar."""
 
-from typing import Any
 
-from django.urls import reverse_lazy
-
-
-def _item(title: str, icon: str, link: Any) -> dict[str, Any]:
+def _item(title: str, icon: str, link: str) -> dict[str, str]:
     return {"title": title, "icon": icon, "link": link}
-
-
-def _changelist(title: str, icon: str, name: str) -> dict[str, Any]:
-    return _item(title, icon, reverse_lazy(f"admin:{name}_changelist"))
 
 
 UNFOLD = {
@@ -35,19 +27,19 @@ UNFOLD = {
                 "title": "Access",
                 "separator": True,
                 "items": [
-                    _changelist("Teams", "groups", "keys_team"),
-                    _changelist("Keys", "key", "keys_apikey"),
-                    _changelist("Limits", "speed", "billing_limit"),
-                    _changelist("Users", "person", "keys_user"),
+                    _item("Teams", "groups", "/admin/keys/team/"),
+                    _item("Keys", "key", "/admin/keys/apikey/"),
+                    _item("Limits", "speed", "/admin/billing/limit/"),
+                    _item("Users", "person", "/admin/keys/user/"),
                 ],
             },
             {
                 "title": "Routing",
                 "separator": True,
                 "items": [
-                    _changelist("Providers", "cloud", "routing_provider"),
-                    _changelist("Models", "alt_route", "routing_model"),
-                    _changelist("Prices", "sell", "billing_price"),
+                    _item("Providers", "cloud", "/admin/routing/provider/"),
+                    _item("Models", "alt_route", "/admin/routing/model/"),
+                    _item("Prices", "sell", "/admin/billing/price/"),
                 ],
             },
         ],

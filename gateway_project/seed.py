@@ -4,7 +4,6 @@ The first start is the one that finds no user: one transaction, so a start that 
 begins again, and nothing that an administrator deleted later ever comes back.
 """
 
-import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from billing.price_data import DEMO_KIND, DEMO_MODELS, DEMO_PRICE, DEMO_PRICE_SO
 from billing.price_edits import set_price
 from billing.price_sync import sync_prices
 from gateway_project.environment import Environment
+from keys.accounts import create_administrator
 from keys.issuing import issue_key
 from keys.models import Team, User
 
@@ -40,22 +40,14 @@ def seed(environment: Environment, now: datetime) -> FirstStart | None:
     with transaction.atomic():
         if User.objects.exists():
             return None
-        one_time_password = _add_administrator(environment)
+        _, one_time_password = create_administrator(
+            environment.admin_username, environment.admin_password or None
+        )
         _add_prices(now)
         _add_providers(environment)
         team = Team.objects.create(name=TEAM)
         _, secret = issue_key(team, KEY)
-    return FirstStart(secret=secret, one_time_password=one_time_password)
-
-
-def _add_administrator(environment: Environment) -> str:
-    one_time = "" if environment.admin_password else secrets.token_urlsafe(12)
-    user = User.objects.create_superuser(
-        environment.admin_username, password=environment.admin_password or one_time
-    )
-    user.must_change_password = bool(one_time)
-    user.save(update_fields=["must_change_password"])
-    return one_time
+    return FirstStart(secret=secret, one_time_password=one_time_password or "")
 
 
 def _add_prices(now: datetime) -> None:

@@ -1,6 +1,20 @@
 """Addresses of the pages and of the management API; the gateway's own are in routing."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.routers import DefaultRouter
 
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls)]
+from keys.api import KeyViewSet, TeamViewSet, UserViewSet
+
+router = DefaultRouter()
+router.register("teams", TeamViewSet)
+router.register("keys", KeyViewSet)
+router.register("users", UserViewSet)
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("api/", include(router.urls)),
+]
