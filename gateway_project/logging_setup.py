@@ -66,7 +66,7 @@ def _library_loggers(level: str) -> dict[str, dict[str, object]]:
     # Django's own handlers go, and what libraries say at INFO is about themselves.
     django: dict[str, object] = {"handlers": [], "propagate": True, "level": level}
     quiet = {"level": max(level, "WARNING", key=logging.getLevelNamesMapping().__getitem__)}
-    libraries = ("celery", "kombu", "uvicorn", "httpx", "httpcore", "asyncio", "amqp")
+    libraries = ("celery", "kombu", "uvicorn", "httpx2", "httpcore2", "asyncio", "amqp")
     return {
         "django": django,
         "django.server": django,

@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(malformed=True)
             return
         if not self._head_complete and self._head_bytes > LARGEST_HEAD_BYTES:

@@ -60,7 +60,7 @@ def _read_anthropic(body: Any) -> DemoRequest:
     earlier, last = body["messages"][:-1], body["messages"][-1]
     choice = body.get("tool_choice") or {}
     tools = [DemoTool(one["name"], one.get("input_schema")) for one in body.get("tools") or []]
-    wanted = {"none": "none", "tool": choice.get("name")}.get(choice.get("type"))
+    wanted = choice["name"] if choice.get("type") == "tool" else choice.get("type")
     blocks = last["content"] if isinstance(last["content"], list) else []
     results = [_text(b.get("content")) for b in blocks if b.get("type") == "tool_result"]
     output = body.get("output_format") or (body.get("output_config") or {}).get("format") or {}
