@@ -12,7 +12,6 @@ from typing import Any
 from keys.errors import InvalidRequestError
 from routing.wire import input_bound, json_body
 
-
 LONGEST_MODEL_NAME = 200
 LONGEST_END_USER = 256
 LONGEST_PROVIDER_NAME = 200

@@ -6,7 +6,6 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html (2026-11-
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from routing.errors import UpstreamProtocolError
 
@@ -17,13 +16,6 @@ _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?=[^\n]))")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _TOO_LARGE = "The provider sent an event larger than 1 MiB"
-
-
-class Event(NamedTuple):
-    """One event: its name ("" when unnamed), and its data, None when it has no data line."""
-
-    name: bytes
-    data: bytes | None
 
 
 class FrameCutter:
@@ -41,6 +33,9 @@ class FrameCutter:
             UpstreamProtocolError: an event is larger than 1 MiB. Frames before it are yielded.
         """
         if not self._rest and not self._at_start and data.endswith(b"\n\n") and b"\r" not in data:
+            if data.find(b"\n\n") == len(data) - 2:
+                yield _bounded(data)
+                return
             for frame in data[:-2].split(b"\n\n"):
                 yield _bounded(frame + b"\n\n")
             return
@@ -75,10 +70,10 @@ class FrameCutter:
         return frame
 
 
-def read_event(frame: bytes) -> Event:
-    """Name and data of a frame."""
+def read_event(frame: bytes) -> tuple[bytes, bytes | None]:
+    """Name of a frame's event, b"" when unnamed, and its data, None without a data line."""
     if frame.startswith(b"data: ") and frame.find(b"\n") == len(frame) - 2 and b"\r" not in frame:
-        return Event(b"", frame[6:-2])
+        return b"", frame[6:-2]
     name = b""
     data = []
     for line in _LINE_END.split(frame):
@@ -87,7 +82,7 @@ def read_event(frame: bytes) -> Event:
             name = value.removeprefix(b" ")
         elif field == b"data":
             data.append(value.removeprefix(b" "))
-    return Event(name, b"\n".join(data) if data else None)
+    return name, b"\n".join(data) if data else None
 
 
 def only_comments(frame: bytes) -> bool:

@@ -37,11 +37,11 @@ def text_length(content: Any) -> int:
     if type(content) is str:
         return len(content) if content.isascii() else len(content.encode())
     if type(content) is dict:
-        return sum(
-            text_length(value)
-            for key, value in content.items()
-            if key not in _LABELS and value is not None
-        )
+        length = 0
+        for key, value in content.items():
+            if key not in _LABELS and value is not None:
+                length += text_length(value)
+        return length
     if type(content) is list:
         return sum(map(text_length, content))
     return 0
