@@ -8,6 +8,7 @@ from django.utils import timezone
 from unfold.widgets import UnfoldAdminSelect2Widget, UnfoldAdminTextareaWidget
 
 from keys.accounts import LAST_ADMINISTRATOR, is_last_administrator
+from keys.issuing import check_name
 from keys.models import ApiKey, Team, User
 from keys.validation import check_expiry, timezone_names
 
@@ -91,6 +92,13 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at r
         if "expires_at" in self.changed_data:
             check_expiry(expires_at, timezone.now())
         return expires_at
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        team = cleaned.get("team") or (self.instance.team if self.instance.pk else None)
+        if team and cleaned.get("name"):
+            check_name(team, cleaned["name"], self.instance.pk)
+        return cleaned
 
 
 class UserForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time

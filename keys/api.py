@@ -17,7 +17,7 @@ from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
 from keys.accounts import delete_account, save_account, set_administrator, set_one_time_password
 from keys.api_access import IsAdministrator
-from keys.issuing import issue_key, revoke_key
+from keys.issuing import check_name, issue_key, revoke_key
 from keys.models import ApiKey, Team, User
 from keys.validation import check_expiry
 
@@ -56,7 +56,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
             "revoked_at",
         ]
         read_only_fields = ("prefix", "revoked_at")
-        # The rule for live keys alone is the model's; `issue_key` and `validate` apply it.
+        # The rule for live keys alone is the model's; `issue_key` and `check_name` apply it.
         validators: ClassVar[list[Any]] = []
 
     def validate_expires_at(self, expires_at: datetime | None) -> datetime | None:
@@ -71,8 +71,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
             raise ValidationError("A revoked key cannot be changed.")
         if attrs.get("team", key.team) != key.team:
             raise ValidationError({"team": "A key stays in its team; make another one there."})
-        edited = ApiKey(pk=key.pk, team=key.team, name=attrs.get("name", key.name))
-        _checked(edited.validate_constraints)
+        _checked(check_name, key.team, attrs.get("name", key.name), key.pk)
         return attrs
 
 

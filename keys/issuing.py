@@ -52,6 +52,15 @@ def issue_key(
     return key, secret
 
 
+def check_name(team: Team, name: str, key_id: int | None = None) -> None:
+    """Raises ValidationError where another live key of the team has the name.
+
+    Args:
+        key_id: the key that is being renamed.
+    """
+    ApiKey(pk=key_id, team=team, name=name).validate_constraints()
+
+
 def put_secret(key: ApiKey, secret: str | None = None) -> str:
     """Give an unsaved key its secret, and return it.
 

@@ -1,6 +1,6 @@
 from django.apps import AppConfig
 
-from keys import versions
+from keys import model_names, versions
 
 
 class RoutingConfig(AppConfig):
@@ -10,3 +10,5 @@ class RoutingConfig(AppConfig):
         versions.register(self.get_model("Provider"))
         versions.register(self.get_model("Model"))
         versions.register(self.get_model("Target"))
+        models = self.get_model("Model")._default_manager
+        model_names.offer_names(lambda: models.values_list("name", flat=True))
