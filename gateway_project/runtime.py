@@ -6,9 +6,6 @@ last good one is kept.
 """
 
 import asyncio
-import os
-import secrets
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,10 +21,10 @@ from billing.counters import CounterStore
 from billing.journal import Journal
 from billing.ledger_writer import LedgerWriter
 from billing.limits import Limits, LimitsSnapshot, load_limits
-from billing.models import Worker
 from billing.price_book import PriceBook, load_price_book
 from billing.recovery import recover_leftovers
 from billing.refusals import RefusalWriter
+from billing.workers import new_name, register, retire
 from keys.authentication import KeyRing
 from keys.versions import read_version
 from routing.catalogue import Catalogue, CatalogueLoader
@@ -67,17 +64,17 @@ class Runtime:
     async def start(self) -> Services:
         now = datetime.now(UTC)
         await self._in_thread(lambda: recover_leftovers(settings.JOURNAL_DIR))
-        self._worker, self._journal = await self._in_thread(lambda: _enlist(now))
+        self._worker_id, self._journal = await self._in_thread(lambda: _enlist(now))
         configuration = await self._in_thread(self._load)
         self._version = configuration.version
         self._keyring = KeyRing()
-        self._limits = Limits(CounterStore(self._worker.id))
+        self._limits = Limits(CounterStore(self._worker_id))
         self._limits.replace(configuration.limits)
         loop = asyncio.get_running_loop()
         self._writer = LedgerWriter(
             self._journal,
             lambda charges: loop.call_soon_threadsafe(self._limits.posted, charges),
-            worker_id=self._worker.id,
+            worker_id=self._worker_id,
         )
         self._writer.start()
         self._refusals = RefusalWriter()
@@ -103,7 +100,7 @@ class Runtime:
         await self._catalogues.close()
         self._journal.close()
         if drained:
-            await self._in_thread(lambda: _discharge(self._worker))
+            await self._in_thread(lambda: retire(self._worker_id))
         self._thread.shutdown()
 
     async def _watch(self) -> None:
@@ -157,17 +154,7 @@ def _with_fresh_connection(function: Callable[[], Result]) -> Result:
         raise
 
 
-def _enlist(now: datetime) -> tuple[Worker, Journal]:
+def _enlist(now: datetime) -> tuple[int, Journal]:
     """The journal before the row: a row without a journal counts as a dead worker's."""
-    host = socket.gethostname()
-    name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}"
-    journal = Journal(settings.JOURNAL_DIR, name)
-    worker = Worker.objects.create(
-        name=name, host=host, journal=name, started_at=now
-    )
-    return worker, journal
-
-
-def _discharge(worker: Worker) -> None:
-    if not worker.holdings.exists():
-        worker.delete()
+    journal = Journal(settings.JOURNAL_DIR, new_name())
+    return register(journal, now), journal
