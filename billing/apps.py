@@ -1,5 +1,6 @@
 from django.apps import AppConfig
 
+from billing.ceiling_copies import register_ceiling_copies
 from keys import versions
 
 
@@ -9,3 +10,4 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         versions.register(self.get_model("Limit"))
         versions.register(self.get_model("Price"))
+        register_ceiling_copies()

@@ -22,8 +22,9 @@ from django.db import Error, connection, transaction
 from django.db.models import Sum
 
 from billing import models
+from billing.charging import lock_new_counters
 from billing.chunks import chunk
-from billing.ledger_use import ledger_use, starting_use
+from billing.ledger_use import ledger_use, may_be_in_ledger
 from billing.limit_rules import LimitRule
 from billing.periods import Period
 
@@ -224,9 +225,11 @@ def find_or_open(keys: Sequence[CounterKey]) -> dict[CounterKey, int]:
     missing = [key for key in keys if key not in found]
     if not missing:
         return found
-    # The lock makes a new counter and an edit of its ceiling, or rows of the ledger that are
-    # being written, wait for each other.
+    # The locks make new counters wait for an edit of their ceiling, and for rows of the ledger
+    # that are being posted and would be in neither the sum nor the counter.
     limits = _lock_limits(key.limit_id for key in missing)
+    if any(may_be_in_ledger(limits[k.limit_id], k.start) for k in missing if k.limit_id in limits):
+        lock_new_counters()
     found |= _find(missing)
     for key in missing:
         limit = limits.get(key.limit_id)
@@ -237,10 +240,17 @@ def find_or_open(keys: Sequence[CounterKey]) -> dict[CounterKey, int]:
                 period_start=key.start,
                 period_end=key.end,
                 ceiling=limit.ceiling,
-                taken=starting_use(limit, key.subject, key.start, key.end),
+                taken=_starting_use(limit, key),
             )
             found[key] = counter.pk
     return found
+
+
+def _starting_use(limit: models.Limit, key: CounterKey) -> int:
+    """A limit made during a period counts what came before it."""
+    if may_be_in_ledger(limit, key.start):
+        return ledger_use(limit, key.subject, key.start, key.end)
+    return 0
 
 
 def _find(keys: Sequence[CounterKey]) -> dict[CounterKey, int]:

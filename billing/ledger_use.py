@@ -12,11 +12,12 @@ from billing.models import Per, Unit
 _CLOCK_MARGIN = timedelta(minutes=1)
 
 
-def starting_use(limit: models.Limit, subject: str, start: datetime, end: datetime | None) -> int:
-    """Where a new counter starts: a limit made during a period counts what came before it."""
-    if limit.unit == Unit.CONCURRENT or limit.created_at + _CLOCK_MARGIN < start:
-        return 0
-    return ledger_use(limit, subject, start, end)
+def may_be_in_ledger(limit: models.Limit, period_start: datetime) -> bool:
+    """Whether a period may hold rows that no counter of the limit has counted.
+
+    Every call under a limit opens its counter first, so only calls before the limit can be such.
+    """
+    return limit.unit != Unit.CONCURRENT and limit.created_at + _CLOCK_MARGIN >= period_start
 
 
 def ledger_use(

@@ -8,6 +8,9 @@ from datetime import datetime
 from billing import models
 from billing.models import Per
 from billing.periods import Period, period_of
+from billing.sanitizing import storable
+
+LONGEST_END_USER = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,8 @@ class LimitRule:
     def subject(self, key_id: int, end_user: str) -> str:
         """Whose use a call counts as: empty for a team, a key's id, or an end user."""
         if self.per == Per.END_USER:
-            # What a database cannot store must not make a caller's counter fail.
-            return end_user.replace("\0", "").encode(errors="replace").decode()[:256]
+            # As the ledger stores it, so that the two are of the same user.
+            return end_user if end_user.isalnum() else storable(end_user, LONGEST_END_USER)
         return "" if self.scope == Per.TEAM else str(key_id)
 
     def period(self, at: datetime) -> Period:

@@ -8,7 +8,7 @@ from billing.allowances import CONCURRENT, REQUESTS, TOKENS, USD, Share
 from billing.errors import BudgetExceededError, LimitExceededError
 from billing.limit_rules import LimitRule
 from billing.models import Per
-from billing.pricing import format_usd
+from billing.pricing import short_usd
 from keys.caller import Caller
 
 # Running calls end any moment.
@@ -142,8 +142,7 @@ _PER = {
 
 def _amount(unit: str, amount: int) -> str:
     if unit == USD:
-        whole, _, fraction = format_usd(amount).partition(".")
-        return f"{whole}.{fraction.rstrip('0').ljust(2, '0')} USD"
+        return f"{short_usd(amount)} USD"
     noun = {REQUESTS: "request", TOKENS: "token", CONCURRENT: "call"}[unit]
     plural = noun if amount == 1 else f"{noun}s"
     return f"{amount} {plural} at once" if unit == CONCURRENT else f"{amount} {plural}"

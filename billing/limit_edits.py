@@ -1,0 +1,106 @@
+"""Making and changing limits: the one way in for the console, the API and the config file.
+
+A ceiling and its alerts change in place, and take effect within a second. Whatever else is
+edited makes a new limit, which starts from what the ledger says of its period; the old one goes,
+with its counters.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from billing.models import Limit, Unit, Window
+from keys.models import ApiKey, Team
+
+LARGEST_CEILING = 2**63 - 1
+# An edit of anything else would change what the counters have counted.
+_IN_PLACE = frozenset({"ceiling", "alert_at"})
+_CALENDAR = (Window.DAY, Window.WEEK, Window.MONTH)
+
+
+def create_limit(
+    team: Team,
+    *,
+    unit: str,
+    window: str = "",
+    ceiling: int,
+    key: ApiKey | None = None,
+    per: str = "team",
+    soft: bool = False,
+    alert_at: Sequence[Decimal | float] = (),
+) -> Limit:
+    """Make a limit in its team's time zone.
+
+    Args:
+        ceiling: requests, tokens, calls at once, or nano-dollars.
+        alert_at: shares of the ceiling, such as 0.8.
+
+    Raises:
+        ValidationError: by field.
+    """
+    limit = Limit(
+        team=team,
+        key=key,
+        unit=unit,
+        window=window,
+        ceiling=ceiling,
+        per=per,
+        soft=soft,
+        alert_at=[float(share) for share in alert_at],
+        timezone=team.timezone,
+    )
+    check_limit(limit)
+    limit.save()
+    return limit
+
+
+def change_limit(limit: Limit, **changes: Any) -> Limit:
+    """Edit a limit; returns it, or the new one that takes its place.
+
+    Args:
+        changes: fields as in `create_limit`.
+
+    Raises:
+        ValidationError: by field. Nothing is changed then.
+    """
+    with transaction.atomic():
+        current = Limit.objects.select_for_update(no_key=True).get(pk=limit.pk)
+        changed = {name: new for name, new in changes.items() if getattr(current, name) != new}
+        for name, new in changed.items():
+            setattr(current, name, new)
+        check_limit(current)
+        if _IN_PLACE.issuperset(changed):
+            current.save(update_fields=list(changed))
+            return current
+        return _replaced(current)
+
+
+def follow_timezone(team: Team) -> None:
+    """After a team moved to another zone: its days, weeks and months begin there from now on."""
+    for limit in team.limits.filter(window__in=_CALENDAR).exclude(timezone=team.timezone):
+        change_limit(limit, timezone=team.timezone)
+
+
+def check_limit(limit: Limit) -> None:
+    """Raises ValidationError, by field, for what the columns alone would let through."""
+    limit.clean_fields(exclude=["team", "key"])
+    if (limit.unit == Unit.CONCURRENT) == bool(limit.window):
+        says = "leave it empty for concurrent limits" if limit.window else "choose a window"
+        raise ValidationError({"window": says})
+    if not 0 <= limit.ceiling <= LARGEST_CEILING:
+        raise ValidationError({"ceiling": f"must be from 0 to {LARGEST_CEILING}"})
+    if limit.key is not None and limit.key.team_id != limit.team_id:
+        raise ValidationError({"key": "is a key of another team"})
+    if not all(0 < share <= 10 for share in limit.alert_at):
+        raise ValidationError({"alert_at": "shares of the ceiling, such as 0.8"})
+
+
+def _replaced(limit: Limit) -> Limit:
+    Limit.objects.filter(pk=limit.pk).delete()
+    limit.pk = None
+    limit._state.adding = True
+    limit.save()
+    return limit
