@@ -17,4 +17,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/", include(router.urls)),
+    # Served by the gateway's own handler; here for the OpenAPI document.
+    path("", include("routing.gateway_api.urls")),
 ]

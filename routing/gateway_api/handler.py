@@ -52,6 +52,7 @@ class GatewayRequest(ASGIRequest):
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         super().__init__(scope, None)
+        self.path_info = self.path.rstrip("/")
         self._receive = receive
         self.arrived_at = datetime.now(UTC)
         self.arrived_monotonic = monotonic()

@@ -13,6 +13,9 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema_view
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from billing import reports
@@ -33,7 +36,7 @@ from routing.error_table import (
     leaving,
 )
 from routing.errors import ModelNotFoundError
-from routing.gateway_api import listings
+from routing.gateway_api import listings, openapi
 from routing.gateway_api.arrival import arrival_of, end_user_header
 from routing.gateway_api.handler import ClientLeftError, GatewayRequest, closing_when_client_leaves
 from routing.gateway_api.responses import (
@@ -49,10 +52,17 @@ from routing.wire.call import CallRequest, read_request
 log = structlog.get_logger(__name__)
 
 
+class GatewayKey(BaseAuthentication):
+    """Names the scheme in the OpenAPI document; `GatewayView.dispatch` reads the key itself."""
+
+    def authenticate(self, request: Request) -> None:
+        return None
+
+
 class GatewayView(APIView):
     """One address. Handlers are `async def get/post(request, caller, …)`."""
 
-    authentication_classes: ClassVar[list[Any]] = []
+    authentication_classes: ClassVar[list[Any]] = [GatewayKey]
     permission_classes: ClassVar[list[Any]] = []
     request: Any
 
@@ -157,6 +167,7 @@ class CallView(GatewayView):
         return body
 
 
+@extend_schema_view(post=openapi.chat_completions)
 class ChatCompletionsView(CallView):
     """POST /v1/chat/completions, as OpenAI's, with `provider` and `latency_ms` added."""
 
@@ -166,6 +177,7 @@ class ChatCompletionsView(CallView):
         return add_gateway_fields(body, provider=provider, latency_ms=request.elapsed_ms())
 
 
+@extend_schema_view(post=openapi.messages)
 class MessagesView(CallView):
     """POST /v1/messages, as Anthropic's."""
 
@@ -175,6 +187,7 @@ class MessagesView(CallView):
 class ModelsView(GatewayView):
     """GET /v1/models: what this key may call."""
 
+    @openapi.models
     async def get(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
         services: Services = request.scope["state"]["services"]
         models = listings.callable_models(services.pipeline.catalogue, caller)
@@ -186,6 +199,7 @@ class ModelsView(GatewayView):
 class ModelView(GatewayView):
     """GET /v1/models/{id}; the id may hold slashes and colons."""
 
+    @openapi.model
     async def get(self, request: GatewayRequest, caller: Caller, model: str) -> HttpResponse:
         services: Services = request.scope["state"]["services"]
         for listed in listings.callable_models(services.pipeline.catalogue, caller):
@@ -199,6 +213,7 @@ class ModelView(GatewayView):
 class UsageView(GatewayView):
     """GET /v1/usage: a day of the key's team, or of the key alone, or of one end user."""
 
+    @openapi.usage
     async def get(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
         usage = await sync_to_async(reports.usage_day, thread_sensitive=False)(
             caller,
@@ -213,6 +228,7 @@ class UsageView(GatewayView):
 class RateLimitView(GatewayView):
     """GET /v1/rate-limit: every limit of this key, exact."""
 
+    @openapi.rate_limit
     async def get(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
         services: Services = request.scope["state"]["services"]
         states = await services.pipeline.books.limits.state(caller, request.arrived_at)
@@ -222,6 +238,7 @@ class RateLimitView(GatewayView):
 class ReceiptView(GatewayView):
     """GET /v1/receipts/{request_id}, with any key of the team."""
 
+    @openapi.receipt
     async def get(self, request: GatewayRequest, caller: Caller, request_id: str) -> HttpResponse:
         receipt = await sync_to_async(reports.receipt, thread_sensitive=False)(caller, request_id)
         if receipt is None:
@@ -232,6 +249,7 @@ class ReceiptView(GatewayView):
 class RevokeView(GatewayView):
     """POST /v1/keys/revoke: ends the key that it is called with."""
 
+    @openapi.revoke
     async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
         version = await sync_to_async(_revoke, thread_sensitive=False)(
             caller.key_id, request.arrived_at
