@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NoReturn
 from django.db import models
 from django.db.models import Q
 
+from billing.pricing import short_usd
 from keys.models import ApiKey, Team
 
 
@@ -77,7 +78,8 @@ class Limit(models.Model):
 
     def __str__(self) -> str:
         window = f" per {self.window}" if self.window else ""
-        return f"{self.ceiling} {self.unit}{window} for {self.key or self.team}"
+        ceiling = short_usd(self.ceiling) if self.unit == Unit.USD else self.ceiling
+        return f"{ceiling} {self.unit}{window} for {self.key or self.team}"
 
 
 class Counter(models.Model):

@@ -110,6 +110,12 @@ def format_usd(nano_usd: int) -> str:
     return f"{'-' if nano_usd < 0 else ''}{whole}.{rest:09d}"
 
 
+def short_usd(nano_usd: int) -> str:
+    """USD for people: two decimals, and more only where they say something."""
+    whole, decimals = format_usd(nano_usd).split(".")
+    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"
+
+
 def _tier(price: Price, input_tokens: int) -> _Tier:
     threshold = price.above_input_tokens
     if threshold is None or input_tokens <= threshold:

@@ -235,7 +235,7 @@ def test_every_summary_adds_up_to_the_cost_rows_G5(group_by, zone):
                 key_id=n % 5,
                 end_user=("", "alice")[n % 2],
                 requested_model=f"m{n % 4}",
-                entry=n % 7 == 0,
+                entry=int(n % 7 == 0),
                 cost_nano_usd=None if n % 11 == 0 else n * 1_234_567,
             )
             for n in range(80)

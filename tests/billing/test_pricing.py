@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.pricing import LARGEST_NANO_USD, Price, cost, format_usd, parse_usd, upper_bound
+from billing.pricing import (
+    LARGEST_NANO_USD,
+    Price,
+    cost,
+    format_usd,
+    parse_usd,
+    short_usd,
+    upper_bound,
+)
 from billing.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,6 +213,14 @@ def test_anything_but_a_plain_dollar_amount_is_refused(text):
 )
 def test_dollars_are_written_with_nine_decimals(nano, text):
     assert format_usd(nano) == text
+
+
+@pytest.mark.parametrize(
+    ("nano", "text"),
+    [(0, "0.00"), (1, "0.000000001"), (-2_500_000_000, "-2.50"), (123_456_000_000, "123.456")],
+)
+def test_people_read_no_more_decimals_than_say_something(nano, text):
+    assert short_usd(nano) == text
 
 
 @given(st.integers(0, LARGEST_NANO_USD))

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from billing.price_book import BookedPrice
 from billing.price_sync import sync_prices
-from billing.pricing import format_usd
+from billing.pricing import short_usd
 
 
 class Command(BaseCommand):
@@ -31,10 +31,5 @@ def _line(booked: BookedPrice) -> str:
     price = booked.price
     return (
         f"{booked.kind}/{booked.model} from {booked.effective_from:%Y-%m-%d}:"
-        f" input {_short(price.input)}, output {_short(price.output)} USD per million tokens"
+        f" input {short_usd(price.input)}, output {short_usd(price.output)} USD per million tokens"
     )
-
-
-def _short(nano: int) -> str:
-    whole, decimals = format_usd(nano).split(".")
-    return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"

@@ -1,0 +1,161 @@
+"""Forms of the admin pages: money is typed in dollars, whatever it is stored in."""
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
+
+from billing.ceilings import check_window, parse_ceiling, show_ceiling
+from billing.models import Limit, Price
+from billing.price_book import FIGURES
+from billing.price_edits import InvalidPriceError, check_price
+from billing.pricing import Price as Figures
+from billing.pricing import parse_usd, short_usd
+
+# What a limit counts never changes: another thing to count is another limit.
+FIXED = ("team", "key", "unit", "window", "per")
+
+
+class UsdField(forms.CharField):
+    """Dollars as a decimal text, nano-dollars inside; empty is None."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("required", False)
+        super().__init__(
+            widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}), **kwargs
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return short_usd(value) if isinstance(value, int) else value
+
+    def to_python(self, value: Any) -> Any:
+        if value is None or isinstance(value, int):
+            return value
+        text = str(value).strip()
+        if not text:
+            return None
+        try:
+            return parse_usd(text)
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+
+
+class SharesField(forms.CharField):
+    """Shares of a ceiling, typed as `0.5, 0.8`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(required=False, widget=UnfoldAdminTextInputWidget(), **kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return value
+        try:
+            return check_shares(
+                [float(part) for part in str(value or "").split(",") if part.strip()]
+            )
+        except ValueError as error:
+            raise ValidationError("Write shares between 0 and 10, such as 0.5, 0.8, 1.") from error
+
+
+def check_shares(shares: list[float]) -> list[float]:
+    """The shares, if each is above 0 and at most 10; ValueError otherwise."""
+    if not all(0 < share <= 10 for share in shares):
+        raise ValueError("a share of the ceiling lies above 0 and is at most 10")
+    return shares
+
+
+class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    ceiling = forms.CharField(
+        widget=UnfoldAdminTextInputWidget(),
+        help_text="US dollars such as 100.00 for a budget, else a whole number.",
+    )
+    alert_at = SharesField(help_text="Shares of the ceiling to alert at, such as 0.5, 0.8, 1.")
+
+    class Meta:
+        model = Limit
+        fields: ClassVar = [*FIXED, "ceiling", "soft", "alert_at"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "window" in self.fields:
+            self.fields["window"].required = False
+        if self.instance.pk:
+            self.initial["ceiling"] = show_ceiling(self.instance.unit, self.instance.ceiling)
+            for name in FIXED:
+                if name in self.fields:
+                    self.fields[name].disabled = True
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        unit = cleaned.get("unit")
+        if unit:
+            self._clean_with("window", check_window, unit, cleaned.get("window") or "")
+        if unit and "ceiling" in cleaned:
+            ceiling = self._clean_with("ceiling", parse_ceiling, unit, cleaned["ceiling"].strip())
+            if ceiling is not None:
+                cleaned["ceiling"] = ceiling
+        key, team = cleaned.get("key"), cleaned.get("team")
+        if key is not None and team is not None and key.team_id != team.pk:
+            self.add_error("key", "This key belongs to another team.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Any:
+        limit = self.instance
+        if not limit.pk:
+            if limit.key is not None:
+                limit.team = limit.key.team
+            limit.timezone = limit.team.timezone
+        return super().save(commit)
+
+    def _clean_with(self, field: str, rule: Any, *values: str) -> Any:
+        try:
+            return rule(*values)
+        except ValueError as error:
+            self.add_error(field, f"{str(error).capitalize()}.")
+            return None
+
+
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
+    effective_from = forms.SplitDateTimeField(
+        required=False,
+        widget=UnfoldAdminSplitDateTimeWidget(),
+        help_text="UTC. Empty: from now on, or for all calls so far if it is the first price.",
+    )
+
+    input = UsdField(required=True)
+    cached_input = UsdField(help_text="Empty: as input.")
+    cache_write = UsdField(help_text="Empty: as input.")
+    cache_write_1h = UsdField(label="Cache write, 1 hour", help_text="Empty: as input.")
+    output = UsdField(required=True)
+    above_input = UsdField(help_text="Empty: as input.")
+    above_cached_input = UsdField(help_text="Empty: as above input.")
+    above_cache_write = UsdField(help_text="Empty: as above input.")
+    above_cache_write_1h = UsdField(
+        label="Above cache write, 1 hour", help_text="Empty: as above input."
+    )
+    above_output = UsdField(help_text="Empty: as output.")
+
+    class Meta:
+        model = Price
+        fields: ClassVar = ["provider", "kind", "model", "effective_from", *FIGURES, "source"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors:
+            try:
+                check_price(
+                    self.figures(),
+                    provider=cleaned["provider"],
+                    kind=cleaned["kind"],
+                    model=cleaned["model"],
+                )
+            except InvalidPriceError as error:
+                self.add_error(error.field, f"{error.message.capitalize()}.")
+        return cleaned
+
+    def figures(self) -> Figures:
+        return Figures(id=0, **{figure: self.cleaned_data[figure] for figure in FIGURES})
