@@ -13,7 +13,6 @@ from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import extend_schema_view
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -147,7 +146,7 @@ class CallView(GatewayView):
 
     wire_format: ClassVar[str]
 
-    async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponseBase:
+    async def serve(self, request: GatewayRequest, caller: Caller) -> HttpResponseBase:
         call = self.call = read_request(self.wire_format, await request.read_json_body())
         arrival = arrival_of(request, caller, call)
         services: Services = request.scope["state"]["services"]
@@ -167,21 +166,27 @@ class CallView(GatewayView):
         return body
 
 
-@extend_schema_view(post=openapi.chat_completions)
 class ChatCompletionsView(CallView):
     """POST /v1/chat/completions, as OpenAI's, with `provider` and `latency_ms` added."""
 
     wire_format = "openai_chat"
 
+    @openapi.chat_completions
+    async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponseBase:
+        return await self.serve(request, caller)
+
     def encode(self, body: bytes, provider: str, request: GatewayRequest) -> bytes:
         return add_gateway_fields(body, provider=provider, latency_ms=request.elapsed_ms())
 
 
-@extend_schema_view(post=openapi.messages)
 class MessagesView(CallView):
     """POST /v1/messages, as Anthropic's."""
 
     wire_format = "anthropic_messages"
+
+    @openapi.messages
+    async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponseBase:
+        return await self.serve(request, caller)
 
 
 class ModelsView(GatewayView):
