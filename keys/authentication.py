@@ -118,7 +118,7 @@ class KeyRing:
 
     def close(self) -> None:
         """Give the look-ups' database connection back; the ring is of no use afterwards."""
-        self._executor.submit(connection.close)
+        self._executor.submit(_close_connection)
         self._executor.shutdown(wait=False)
 
     async def _ask(self, digest: str) -> _Answer:
@@ -215,6 +215,10 @@ def _read(digest: str) -> _Answer:
         return _query(digest)
     finally:
         close_old_connections()
+
+
+def _close_connection() -> None:
+    connection.close()  # of the thread that runs this
 
 
 def _query(digest: str) -> _Answer:

@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import connection
 
 from keys.errors import TooManyFailedKeysError
 from keys.throttle import address_group, seconds_to_wait
@@ -35,11 +35,11 @@ async def count_failure(ip: str) -> None:
 
 
 def _count(address: str) -> float:
-    close_old_connections()
     try:
         return seconds_to_wait("failed_keys", address, _RATE)
     finally:
-        close_old_connections()
+        # The cache may be in the database, and this thread may not be asked again for long.
+        connection.close()
 
 
 def _remember(address: str, wait: float) -> None:

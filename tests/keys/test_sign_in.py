@@ -20,7 +20,7 @@ def one_time_password(db) -> str:
 
 
 @pytest.fixture
-def newcomer(client, one_time_password) -> Client:
+def newcomer(client: Client, one_time_password) -> Client:
     assert _sign_in(client, "grace", one_time_password).status_code == 302
     return client
 
