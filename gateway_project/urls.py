@@ -6,11 +6,14 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import DefaultRouter
 
 from keys.api import KeyViewSet, TeamViewSet, UserViewSet
+from routing.api import ModelsViewSet, ProviderViewSet
 
 router = DefaultRouter()
 router.register("teams", TeamViewSet)
 router.register("keys", KeyViewSet)
 router.register("users", UserViewSet)
+router.register("providers", ProviderViewSet)
+router.register("models", ModelsViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
