@@ -6,6 +6,9 @@ from datetime import datetime
 
 from billing.pricing import Price
 
+# Unit, window, per and soft: what tells the limits of one owner apart.
+LimitIdentity = tuple[str, str, str, bool]
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderEntry:
@@ -69,7 +72,7 @@ class LimitEntry:
     alert_at: tuple[float, ...]
 
     @property
-    def identity(self) -> tuple[str, str, str, bool]:
+    def identity(self) -> LimitIdentity:
         return (self.unit, self.window, self.per, self.soft)
 
 

@@ -298,8 +298,8 @@ def _per(node: Node, *, of_key: bool) -> str:
 
 def _share(node: Node) -> float:
     value = node.value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
-        raise node.refuse(f"must be over 0 and at most 1, a share of the ceiling, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 10:
+        raise node.refuse(f"must be over 0 and at most 10, a share of the ceiling, not {value!r}")
     return float(value)
 
 

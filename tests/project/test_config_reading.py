@@ -172,7 +172,7 @@ def test_a_mistake_is_refused_with_its_path(text, refusal):
         ("{unit: usd, window: day, ceiling: 1.5}", "ceiling: must be an amount in quotes"),
         ("{unit: usd, window: day, ceiling: '1.0000000001'}", "ceiling: '1.0000000001' is not"),
         ("{unit: usd, window: day, ceiling: '1', per: user}", "per: must be one of team"),
-        ("{unit: usd, window: day, ceiling: '1', alert_at: [2]}", "alert_at[0]: must be over 0"),
+        ("{unit: usd, window: day, ceiling: '1', alert_at: [20]}", "alert_at[0]: must be over 0"),
     ],
 )
 def test_a_mistake_in_a_limit_is_refused_with_its_path(limit, refusal):
