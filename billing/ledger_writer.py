@@ -36,7 +36,7 @@ class LedgerWriter:
     def __init__(
         self,
         journal: Journal,
-        on_posted: Callable[[Sequence[Charge]], None],
+        on_posted: Callable[[Sequence[Charge]], object],
         *,
         worker_id: int | None,
     ) -> None:

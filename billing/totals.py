@@ -16,7 +16,7 @@ from django.db import connection
 
 from billing.entries import Entry
 from billing.many_rows import insert_many
-from billing.models import LabelTotal, SpendTotal
+from billing.models import LabelTotal, LedgerEntry, SpendTotal
 
 # Upper edges in milliseconds; one more bucket holds what is slower.
 # fmt: off
@@ -80,7 +80,19 @@ def bucket_of(latency_ms: int) -> int:
     return bisect_left(LATENCY_BUCKETS_MS, latency_ms)
 
 
-def spend_sums(entry: Entry) -> tuple[int, ...]:
+def spend_key(entry: Entry | LedgerEntry) -> SpendKey:
+    return (
+        quarter_of(entry.started_at),
+        entry.team_id,
+        entry.key_id,
+        entry.requested_model,
+        entry.provider,
+        entry.upstream_model,
+        entry.status,
+    )
+
+
+def spend_sums(entry: Entry | LedgerEntry) -> tuple[int, ...]:
     """What an entry adds, in the order of SPEND_SUMS."""
     cost = entry.cost_nano_usd
     return (
@@ -95,11 +107,22 @@ def spend_sums(entry: Entry) -> tuple[int, ...]:
     )
 
 
-def labels_of(entry: Entry) -> list[tuple[str, str]]:
+def labels_of(entry: Entry | LedgerEntry) -> list[tuple[str, str]]:
     labels = [(LabelTotal.Kind.TAG.value, f"{name}={value}") for name, value in entry.tags.items()]
     if entry.end_user:
         labels.append((LabelTotal.Kind.END_USER.value, entry.end_user))
     return labels
+
+
+def label_sums(entry: Entry | LedgerEntry) -> tuple[int, ...]:
+    """What an entry adds to each of its labels, in the order of LABEL_SUMS."""
+    return (
+        0 if entry.entry else 1,
+        entry.input_tokens,
+        entry.cached_input_tokens,
+        entry.output_tokens,
+        entry.cost_nano_usd or 0,
+    )
 
 
 def add_to_totals(entries: Sequence[Entry]) -> None:
@@ -138,15 +161,7 @@ def _spend(
     histograms: dict[SpendKey, list[int]] = {}
     names: dict[SpendKey, tuple[str, str]] = {}
     for entry in entries:
-        key = (
-            quarter_of(entry.started_at),
-            entry.team_id,
-            entry.key_id,
-            entry.requested_model,
-            entry.provider,
-            entry.upstream_model,
-            entry.status,
-        )
+        key = spend_key(entry)
         sums = spend_sums(entry)
         before = spend.get(key)
         if before is None:
@@ -175,14 +190,3 @@ def _labels(entries: Sequence[Entry]) -> dict[LabelKey, list[int]]:
             else:
                 before[:] = map(add, before, sums)
     return totals
-
-
-def label_sums(entry: Entry) -> tuple[int, ...]:
-    """What an entry adds to each of its labels, in the order of LABEL_SUMS."""
-    return (
-        0 if entry.entry else 1,
-        entry.input_tokens,
-        entry.cached_input_tokens,
-        entry.output_tokens,
-        entry.cost_nano_usd or 0,
-    )
