@@ -4,17 +4,19 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.models import construct_instance
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
-from billing.ceilings import check_window, parse_ceiling, show_ceiling
+from billing.ceilings import parse_ceiling, show_ceiling
+from billing.limit_edits import check_limit
 from billing.models import Limit, Price
 from billing.price_book import FIGURES
 from billing.price_edits import InvalidPriceError, check_price
 from billing.pricing import Price as Figures
 from billing.pricing import parse_usd, short_usd
 
-# What a limit counts never changes: another thing to count is another limit.
-FIXED = ("team", "key", "unit", "window", "per")
+# What a limit counts, and whether it refuses, never changes: that would be another limit.
+FIXED = ("team", "key", "unit", "window", "per", "soft")
 
 
 class UsdField(forms.CharField):
@@ -54,18 +56,9 @@ class SharesField(forms.CharField):
         if isinstance(value, list):
             return value
         try:
-            return check_shares(
-                [float(part) for part in str(value or "").split(",") if part.strip()]
-            )
+            return [float(part) for part in str(value or "").split(",") if part.strip()]
         except ValueError as error:
-            raise ValidationError("Write shares between 0 and 10, such as 0.5, 0.8, 1.") from error
-
-
-def check_shares(shares: list[float]) -> list[float]:
-    """The shares, if each is above 0 and at most 10; ValueError otherwise."""
-    if not all(0 < share <= 10 for share in shares):
-        raise ValueError("a share of the ceiling lies above 0 and is at most 10")
-    return shares
+            raise ValidationError("Write shares such as 0.5, 0.8, 1.") from error
 
 
 class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time
@@ -77,7 +70,7 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
 
     class Meta:
         model = Limit
-        fields: ClassVar = [*FIXED, "ceiling", "soft", "alert_at"]
+        fields: ClassVar = [*FIXED, "ceiling", "alert_at"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -91,32 +84,29 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        unit = cleaned.get("unit")
-        if unit:
-            self._clean_with("window", check_window, unit, cleaned.get("window") or "")
-        if unit and "ceiling" in cleaned:
-            ceiling = self._clean_with("ceiling", parse_ceiling, unit, cleaned["ceiling"].strip())
-            if ceiling is not None:
-                cleaned["ceiling"] = ceiling
-        key, team = cleaned.get("key"), cleaned.get("team")
-        if key is not None and team is not None and key.team_id != team.pk:
-            self.add_error("key", "This key belongs to another team.")
+        if cleaned.get("unit") and "ceiling" in cleaned:
+            try:
+                cleaned["ceiling"] = parse_ceiling(cleaned["unit"], cleaned["ceiling"].strip())
+            except ValueError as error:
+                self.add_error("ceiling", f"{str(error).capitalize()}.")
+        if not self.errors:
+            self._check_limit()
         return cleaned
 
-    def save(self, commit: bool = True) -> Any:
-        limit = self.instance
-        if not limit.pk:
-            if limit.key is not None:
-                limit.team = limit.key.team
-            limit.timezone = limit.team.timezone
-        return super().save(commit)
-
-    def _clean_with(self, field: str, rule: Any, *values: str) -> Any:
+    def _check_limit(self) -> None:
+        limit = construct_instance(self, self.instance, list(self.fields))
+        if limit.key is not None and limit.team_id is None:
+            limit.team = limit.key.team
         try:
-            return rule(*values)
-        except ValueError as error:
-            self.add_error(field, f"{str(error).capitalize()}.")
-            return None
+            check_limit(limit)
+        except ValidationError as error:
+            self.add_error(None, error)
+
+    def save(self, commit: bool = True) -> Any:
+        # Only now: a team that is made on the same page is known with its zone.
+        if not self.instance.pk:
+            self.instance.timezone = self.instance.team.timezone
+        return super().save(commit)
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time

@@ -23,15 +23,3 @@ def parse_ceiling(unit: str, text: str) -> int:
 def show_ceiling(unit: str, amount: int) -> str:
     """An amount of the unit, as `parse_ceiling` reads it."""
     return short_usd(amount) if unit == Unit.USD else str(amount)
-
-
-def check_window(unit: str, window: str) -> None:
-    """Calls at once have no window; everything else needs one.
-
-    Raises:
-        ValueError: it is the other way round.
-    """
-    if unit == Unit.CONCURRENT and window:
-        raise ValueError("a limit on calls at once has no window")
-    if unit != Unit.CONCURRENT and not window:
-        raise ValueError("choose a window")
