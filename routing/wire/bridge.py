@@ -84,12 +84,16 @@ class Bridge(Protocol):
             InvalidRequestError: the provider's format cannot say what the caller asks. HTTP 400.
         """
 
-    def answer(self, raw: bytes, call: CallRequest) -> BridgedAnswer:
+    def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
         """Turn a whole 2xx answer into the client's.
+
+        Args:
+            created: Unix seconds now, for a format that wants a time from a provider that
+                gives none.
 
         Raises:
             UpstreamProtocolError: not an answer in the provider's format. HTTP 502.
         """
 
-    def stream(self, call: CallRequest) -> StreamPipe:
-        """A pipe for one streamed answer."""
+    def stream(self, call: CallRequest, *, created: int = 0) -> StreamPipe:
+        """A pipe for one streamed answer; `created` as above."""

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from keys.errors import InvalidRequestError
-from routing.wire import input_bound, json_body
+from routing.wire import fields, input_bound, json_body
 
 LONGEST_MODEL_NAME = 200
 LONGEST_END_USER = 256
@@ -67,13 +66,11 @@ def _read_openai_chat(raw: bytes, body: dict[str, Any]) -> CallRequest:
     model = _model(body)
     _check_messages(body, _OPENAI_ROLES)
     _check_tools(body)
-    options = body.get("stream_options")
-    if options is not None and type(options) is not dict:
-        raise InvalidRequestError("'stream_options' must be an object", param="stream_options")
+    options = fields.member(body, "stream_options") or {}
     limits = [
         limit
         for name in ("max_completion_tokens", "max_tokens")
-        if (limit := _integer(body, name, MOST_OUTPUT_TOKENS)) is not None
+        if (limit := fields.integer(body, name, MOST_OUTPUT_TOKENS)) is not None
     ]
     bound, estimate = input_bound.of_openai_chat(raw, body)
     return CallRequest(
@@ -81,12 +78,13 @@ def _read_openai_chat(raw: bytes, body: dict[str, Any]) -> CallRequest:
         body=body,
         format="openai_chat",
         model=model,
-        stream=_flag(body, "stream"),
+        stream=fields.flag(body, "stream") or False,
         max_output_tokens=max(limits, default=None),
-        choices=_integer(body, "n", MOST_CHOICES) or 1,
-        provider=_text(body, "provider", LONGEST_PROVIDER_NAME) or None,
-        end_user=_text(body, "user_id", LONGEST_END_USER) or _text(body, "user", LONGEST_END_USER),
-        include_usage=_flag(options or {}, "include_usage", "stream_options."),
+        choices=fields.integer(body, "n", MOST_CHOICES) or 1,
+        provider=fields.label(body, "provider", LONGEST_PROVIDER_NAME) or None,
+        end_user=fields.label(body, "user_id", LONGEST_END_USER)
+        or fields.label(body, "user", LONGEST_END_USER),
+        include_usage=fields.flag(options, "include_usage", "stream_options.") or False,
         input_token_bound=bound,
         input_token_estimate=estimate,
     )
@@ -94,25 +92,23 @@ def _read_openai_chat(raw: bytes, body: dict[str, Any]) -> CallRequest:
 
 def _read_anthropic_messages(raw: bytes, body: dict[str, Any]) -> CallRequest:
     model = _model(body)
-    limit = _integer(body, "max_tokens", MOST_OUTPUT_TOKENS)
+    limit = fields.integer(body, "max_tokens", MOST_OUTPUT_TOKENS)
     if limit is None:
-        raise InvalidRequestError("max_tokens: Field required", param="max_tokens")
+        raise fields.wrong("max_tokens", "is required")
     _check_messages(body, _ANTHROPIC_ROLES)
     _check_tools(body)
-    metadata = body.get("metadata")
-    if metadata is not None and type(metadata) is not dict:
-        raise InvalidRequestError("'metadata' must be an object", param="metadata")
+    metadata = fields.member(body, "metadata") or {}
     bound, estimate = input_bound.of_anthropic_messages(raw, body)
     return CallRequest(
         raw=raw,
         body=body,
         format="anthropic_messages",
         model=model,
-        stream=_flag(body, "stream"),
+        stream=fields.flag(body, "stream") or False,
         max_output_tokens=limit,
         choices=1,
         provider=None,
-        end_user=_text(metadata or {}, "user_id", LONGEST_END_USER, "metadata."),
+        end_user=fields.label(metadata, "user_id", LONGEST_END_USER, "metadata."),
         include_usage=True,
         input_token_bound=bound,
         input_token_estimate=estimate,
@@ -126,13 +122,10 @@ _READERS: dict[str, Callable[[bytes, dict[str, Any]], CallRequest]] = {
 
 
 def _model(body: dict[str, Any]) -> str:
-    model = body.get("model")
-    if type(model) is not str:
-        raise InvalidRequestError("'model' must be a string", param="model")
+    model = fields.text(body, "model")
     if len(model) > LONGEST_MODEL_NAME or not _MODEL_NAME.fullmatch(model):
-        raise InvalidRequestError(
-            f"'model' must be a name of at most {LONGEST_MODEL_NAME} letters, digits and ._:/@+~-",
-            param="model",
+        raise fields.wrong(
+            "model", f"must be a name of at most {LONGEST_MODEL_NAME} letters, digits and ._:/@+~-"
         )
     return model
 
@@ -140,53 +133,17 @@ def _model(body: dict[str, Any]) -> str:
 def _check_messages(body: dict[str, Any], roles: frozenset[str]) -> None:
     messages = body.get("messages")
     if type(messages) is not list or not messages:
-        raise InvalidRequestError("'messages' must be a non-empty array", param="messages")
+        raise fields.wrong("messages", "must be a non-empty array")
     for index, message in enumerate(messages):
         if type(message) is not dict:
-            param = f"messages[{index}]"
-            raise InvalidRequestError(f"'{param}' must be an object", param=param)
+            raise fields.wrong(f"messages[{index}]", "must be an object")
         role = message.get("role")
         if type(role) is not str or role not in roles:
-            param = f"messages[{index}].role"
-            known = ", ".join(sorted(roles))
-            raise InvalidRequestError(f"'{param}' must be one of {known}", param=param)
+            raise fields.wrong(
+                f"messages[{index}].role", f"must be one of {', '.join(sorted(roles))}"
+            )
 
 
 def _check_tools(body: dict[str, Any]) -> None:
-    tools = body.get("tools")
-    if tools is None:
-        return
-    if type(tools) is not list or not all(type(tool) is dict for tool in tools):
-        raise InvalidRequestError("'tools' must be an array of objects", param="tools")
-
-
-def _integer(body: dict[str, Any], name: str, most: int) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    # A bool is an int in Python, and 1e3 is a float in JSON: neither is a count.
-    if type(value) is not int or not 1 <= value <= most:
-        raise InvalidRequestError(f"'{name}' must be an integer from 1 to {most}", param=name)
-    return value
-
-
-def _flag(body: dict[str, Any], name: str, path: str = "") -> bool:
-    value = body.get(name)
-    if value is None:
-        return False
-    if type(value) is not bool:
-        param = path + name
-        raise InvalidRequestError(f"'{param}' must be true or false", param=param)
-    return value
-
-
-def _text(body: dict[str, Any], name: str, longest: int, path: str = "") -> str:
-    value = body.get(name)
-    if value is None:
-        return ""
-    if type(value) is not str or len(value) > longest or "\0" in value:
-        param = path + name
-        raise InvalidRequestError(
-            f"'{param}' must be a string of at most {longest} characters", param=param
-        )
-    return value
+    for _ in fields.members(body, "tools"):
+        pass

@@ -2,9 +2,6 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Any
-
-import orjson
 
 from billing.usage import Usage
 from routing.errors import StreamBrokenError, UpstreamError, UpstreamProtocolError
@@ -76,18 +73,3 @@ class FramePipe(ABC):
     @abstractmethod
     def _last(self) -> bytes:
         """What the client is still owed once the provider has closed."""
-
-
-def read_data(data: bytes) -> dict[str, Any] | None:
-    """The object in an event's data; None for data that never was JSON, such as keep-alives.
-
-    Raises:
-        UpstreamProtocolError: broken JSON, which may have been part of the answer.
-    """
-    try:
-        parsed = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if data.lstrip()[:1] not in (b"{", b"["):
-            return None
-        raise UpstreamProtocolError("The provider sent an event that is not valid JSON") from None
-    return parsed if type(parsed) is dict else None

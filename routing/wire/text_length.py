@@ -32,16 +32,22 @@ def tokens_of(length: int) -> int:
     return -(-length // BYTES_PER_TOKEN)
 
 
-def text_length(content: Any) -> int:
-    """UTF-8 bytes of all text in a piece of an answer, reasoning and tool arguments included."""
+def text_length(content: Any, depth: int = 8) -> int:
+    """UTF-8 bytes of all text in a piece of an answer, reasoning and tool arguments included.
+
+    Args:
+        depth: how far to look in; no provider nests its text further.
+    """
     if type(content) is str:
         return len(content) if content.isascii() else len(content.encode())
+    if depth == 0:
+        return 0
     if type(content) is dict:
         length = 0
         for key, value in content.items():
             if key not in _LABELS and value is not None:
-                length += text_length(value)
+                length += text_length(value, depth - 1)
         return length
     if type(content) is list:
-        return sum(map(text_length, content))
+        return sum(text_length(item, depth - 1) for item in content)
     return 0

@@ -102,10 +102,13 @@ class _Figures:
         output_tokens: int,
         reasoning: int,
     ) -> Usage:
+        input_tokens = self._within(input_tokens, LARGEST_TOKEN_COUNT)
+        cached = self._within(cached, input_tokens)
+        written = self._within(written, input_tokens - cached)
         return Usage(
-            input_tokens=self._within(input_tokens, LARGEST_TOKEN_COUNT),
-            cached_input_tokens=self._within(cached, input_tokens),
-            cache_write_tokens=self._within(written, input_tokens - min(cached, input_tokens)),
+            input_tokens=input_tokens,
+            cached_input_tokens=cached,
+            cache_write_tokens=written,
             cache_write_1h_tokens=min(written_1h, written),
             output_tokens=output_tokens,
             reasoning_tokens=self._within(reasoning, output_tokens),

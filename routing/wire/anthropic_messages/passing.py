@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import orjson
-
 from routing.errors import UpstreamProtocolError
 from routing.wire import json_body, sse
 from routing.wire.bridge import BridgedAnswer
 from routing.wire.call import CallRequest
-from routing.wire.frame_pipe import FramePipe, read_data
+from routing.wire.frame_pipe import FramePipe
+from routing.wire.provider_json import read_event_data, read_object
 from routing.wire.stream_errors import stream_error
 from routing.wire.text_length import text_length, tokens_of
 from routing.wire.usage_reading import merge_anthropic_usage, read_anthropic_usage
@@ -25,12 +24,12 @@ class AnthropicMessagesPassage:
             raw = json_body.replace_member(raw, "max_tokens", b"%d" % max_output_tokens)
         return raw
 
-    def answer(self, raw: bytes, call: CallRequest) -> BridgedAnswer:
+    def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
         body = read_message(raw)
         usage = read_anthropic_usage(body.get("usage"))
         return BridgedAnswer(raw, usage, tokens_of(text_length(body["content"])))
 
-    def stream(self, call: CallRequest) -> "AnthropicMessagesPassingPipe":
+    def stream(self, call: CallRequest, *, created: int = 0) -> "AnthropicMessagesPassingPipe":
         return AnthropicMessagesPassingPipe()
 
 
@@ -47,7 +46,7 @@ class AnthropicMessagesPassingPipe(FramePipe):
             return frame if sse.only_comments(frame) else b""
         if self.finished:
             return b""
-        event = read_data(data)
+        event = read_event_data(data)
         if event is None:
             return b""
         if name == b"error" or event.get("type") == "error":
@@ -92,12 +91,7 @@ def read_message(raw: bytes) -> dict[str, Any]:
     Raises:
         UpstreamProtocolError: anything else, an error with a 2xx status included.
     """
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise UpstreamProtocolError("The provider's answer is not valid JSON") from None
-    if type(body) is not dict:
-        raise UpstreamProtocolError("The provider's answer is not a JSON object")
+    body = read_object(raw)
     content = body.get("content")
     if type(content) is not list or not all(type(block) is dict for block in content):
         usage = read_anthropic_usage(body.get("usage"))

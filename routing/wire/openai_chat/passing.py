@@ -9,7 +9,8 @@ from routing.errors import UpstreamProtocolError
 from routing.wire import json_body, sse
 from routing.wire.bridge import BridgedAnswer
 from routing.wire.call import CallRequest
-from routing.wire.frame_pipe import FramePipe, read_data
+from routing.wire.frame_pipe import FramePipe
+from routing.wire.provider_json import objects_of, read_event_data, read_object
 from routing.wire.stream_errors import stream_error
 from routing.wire.text_length import text_length, tokens_of
 from routing.wire.usage_reading import read_openai_usage
@@ -39,12 +40,12 @@ class OpenAIChatPassage:
             raw = _put(raw, call.body, "stream_options", json_body.encode(options))
         return raw
 
-    def answer(self, raw: bytes, call: CallRequest) -> BridgedAnswer:
+    def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
         body = read_completion(raw)
         length = sum(text_length(choice.get("message")) for choice in body["choices"])
         return BridgedAnswer(raw, read_openai_usage(body.get("usage")), tokens_of(length))
 
-    def stream(self, call: CallRequest) -> "OpenAIChatPassingPipe":
+    def stream(self, call: CallRequest, *, created: int = 0) -> "OpenAIChatPassingPipe":
         return OpenAIChatPassingPipe(call)
 
 
@@ -55,7 +56,7 @@ class OpenAIChatPassingPipe(FramePipe):
         super().__init__()
         self._hide_usage = not call.include_usage
         self._choices = call.choices
-        self._finished_choices: set[Any] = set()
+        self._finished_choices: set[str] = set()
 
     def _frame(self, frame: bytes) -> bytes:
         name, data = sse.read_event(frame)
@@ -66,7 +67,7 @@ class OpenAIChatPassingPipe(FramePipe):
         if data.startswith(b"[DONE]"):
             self.complete = self.finished = True
             return frame
-        chunk = read_data(data)
+        chunk = read_event_data(data)
         if chunk is None:
             return b""
         if chunk.get("error") or name == b"error":
@@ -81,18 +82,13 @@ class OpenAIChatPassingPipe(FramePipe):
         usage = chunk.get("usage")
         if usage is not None:
             self._reported = read_openai_usage(usage) or self._reported
-        choices = chunk.get("choices")
-        if type(choices) is not list:
-            return
-        for choice in choices:
-            if type(choice) is not dict:
-                raise UpstreamProtocolError("The provider sent a choice that is not an object")
+        for choice in objects_of(chunk.get("choices")):
             length = text_length(choice.get("delta"))
             if length:
                 self._meter.add(length)
                 self.started = True
             if choice.get("finish_reason"):
-                self._finished_choices.add(choice.get("index"))
+                self._finished_choices.add(str(choice.get("index")))
                 self.finished = len(self._finished_choices) >= self._choices
 
     def _last(self) -> bytes:
@@ -106,12 +102,7 @@ def read_completion(raw: bytes) -> dict[str, Any]:
     Raises:
         UpstreamProtocolError: anything else, an error with a 2xx status included.
     """
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise UpstreamProtocolError("The provider's answer is not valid JSON") from None
-    if type(body) is not dict:
-        raise UpstreamProtocolError("The provider's answer is not a JSON object")
+    body = read_object(raw)
     choices = body.get("choices")
     if type(choices) is not list or not all(type(choice) is dict for choice in choices):
         usage = read_openai_usage(body.get("usage"))
@@ -119,9 +110,14 @@ def read_completion(raw: bytes) -> dict[str, Any]:
     return body
 
 
+def is_reasoning_model(model: str) -> bool:
+    """Whether a model, by its name, is one of OpenAI's that reason before they answer."""
+    return _REASONING_MODEL.match(model) is not None
+
+
 def output_limit_field(model: str) -> str:
     """The field in which a provider's model takes its output limit, when both would say it."""
-    return "max_completion_tokens" if _REASONING_MODEL.match(model) else "max_tokens"
+    return "max_completion_tokens" if is_reasoning_model(model) else "max_tokens"
 
 
 def add_gateway_fields(body: bytes, *, provider: str, latency_ms: int) -> bytes:

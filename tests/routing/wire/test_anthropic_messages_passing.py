@@ -10,20 +10,16 @@ from tests.routing.wire.streams import cuts, event, message_call, run
 
 PAIR = ("anthropic_messages", "anthropic_messages")
 BRIDGE = bridge(*PAIR)
+USAGE = {
+    "input_tokens": 10,
+    "cache_read_input_tokens": 5,
+    "cache_creation_input_tokens": 6,
+    "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 4},
+    "output_tokens": 1,
+}
 START = {
     "type": "message_start",
-    "message": {
-        "id": "msg_1",
-        "role": "assistant",
-        "content": [],
-        "usage": {
-            "input_tokens": 10,
-            "cache_read_input_tokens": 5,
-            "cache_creation_input_tokens": 6,
-            "cache_creation": {"ephemeral_5m_input_tokens": 2, "ephemeral_1h_input_tokens": 4},
-            "output_tokens": 1,
-        },
-    },
+    "message": {"id": "msg_1", "role": "assistant", "content": [], "usage": USAGE},
 }
 END = {
     "type": "message_delta",
@@ -65,7 +61,7 @@ def test_the_models_name_and_the_limit_can_change():
 
 
 def test_ANT09_an_answers_input_includes_what_the_cache_read_and_wrote():
-    usage = START["message"]["usage"] | {
+    usage = USAGE | {
         "output_tokens": 30,
         "output_tokens_details": {"thinking_tokens": 9},
     }

@@ -70,7 +70,7 @@ def test_a_plain_message_is_read():
         ({"user_id": 7}, "user_id"),
         ({"user": "a\0b"}, "user"),
         ({"tools": {}}, "tools"),
-        ({"tools": ["x"]}, "tools"),
+        ({"tools": ["x"]}, "tools[0]"),
         ({"stream_options": []}, "stream_options"),
         ({"stream_options": {"include_usage": "yes"}}, "stream_options.include_usage"),
     ],

@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 from billing.usage import LARGEST_TOKEN_COUNT, Usage
 from routing.wire.usage_reading import read_anthropic_usage, read_openai_usage
 
-FIGURES = st.integers() | st.booleans() | st.none() | st.floats() | st.sampled_from(["7", [], {}])
+FIGURES = (
+    st.integers()
+    | st.booleans()
+    | st.none()
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["7", [], {}])
+)
 DETAILS = FIGURES | st.dictionaries(
     st.sampled_from(
         [

@@ -1,0 +1,100 @@
+"""The bridge between two formats that differ: through the neutral words, both ways."""
+
+from dataclasses import dataclass, replace
+
+import orjson
+
+from billing.usage import Usage
+from routing import chat
+from routing.errors import UpstreamProtocolError
+from routing.wire import sse
+from routing.wire.bridge import BridgedAnswer
+from routing.wire.call import CallRequest
+from routing.wire.frame_pipe import FramePipe
+from routing.wire.text_length import text_length, tokens_of
+from routing.wire.words import Words
+
+_TOO_DEEP = "The provider's answer is nested too deeply"
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatingBridge:
+    """A `Bridge`; `client` is what the caller speaks, `provider` what the provider does."""
+
+    client: Words
+    provider: Words
+
+    def request(self, call: CallRequest, *, model: str, max_output_tokens: int | None) -> bytes:
+        request = self.client.read_request(call)
+        if max_output_tokens is not None:
+            request = replace(request, max_output_tokens=max_output_tokens)
+        return self.provider.write_request(request, model)
+
+    def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
+        answer = self.provider.read_answer(raw)
+        estimate = tokens_of(sum(_length(part) for part in answer.parts))
+        usage = answer.usage or Usage(call.input_token_estimate, output_tokens=estimate)
+        try:
+            body = self.client.write_answer(answer, usage, created)
+        except orjson.JSONEncodeError:
+            raise UpstreamProtocolError(_TOO_DEEP, usage=answer.usage) from None
+        return BridgedAnswer(body, answer.usage, estimate)
+
+    def stream(self, call: CallRequest, *, created: int = 0) -> "TranslatingPipe":
+        return TranslatingPipe(self, call, created)
+
+
+class TranslatingPipe(FramePipe):
+    """Reads the provider's frames and writes the client's."""
+
+    def __init__(self, bridge: TranslatingBridge, call: CallRequest, created: int) -> None:
+        super().__init__()
+        self._reader = bridge.provider.stream_reader()
+        self._writer = bridge.client.stream_writer(call, created)
+        self._input_token_estimate = call.input_token_estimate
+        self._closed = False
+
+    def _frame(self, frame: bytes) -> bytes:
+        name, data = sse.read_event(frame)
+        if data is None:
+            return frame if sse.only_comments(frame) else b""
+        if self._closed:
+            return b""
+        try:
+            sent = [self._pass(event) for event in self._reader.read(name, data)]
+        except orjson.JSONEncodeError:
+            raise UpstreamProtocolError(_TOO_DEEP) from None
+        self.finished = self._reader.complete
+        if self._reader.ended:
+            sent.append(self._close())
+        return b"".join(sent)
+
+    def _pass(self, event: chat.StreamEvent) -> bytes:
+        match event:
+            case chat.UsageReported(usage):
+                self._reported = usage or self._reported
+            case chat.TextDelta(text) | chat.RefusalDelta(text) | chat.ReasoningDelta(text):
+                self._show(text)
+            case chat.ToolArguments(_, fragment):
+                self._show(fragment)
+            case chat.ToolCallStarted():
+                self.started = True
+        return self._writer.write(event)
+
+    def _show(self, text: str) -> None:
+        self._meter.add(text_length(text))
+        self.started = True
+
+    def _last(self) -> bytes:
+        return b"" if self._closed else self._close()
+
+    def _close(self) -> bytes:
+        self._closed = True
+        estimate = Usage(self._input_token_estimate, output_tokens=self.output_tokens_seen)
+        return self._writer.finish(self._reported or estimate)
+
+
+def _length(part: chat.Text | chat.Reasoning | chat.Refusal | chat.ToolCall) -> int:
+    if isinstance(part, chat.ToolCall):
+        return text_length(part.arguments)
+    return text_length(part.text)
