@@ -1,7 +1,7 @@
 """What can go wrong between choosing a provider and the end of its answer.
 
 No message names an upstream host, a credential or a traceback: these leave through
-`routing/gateway_api/errors.py` as they are.
+`routing/error_table.py` as they are.
 """
 
 from billing.usage import Usage

@@ -16,7 +16,5 @@ def new_request_id(now: datetime) -> str:
     """`req_` and 32 hexadecimal digits."""
     milliseconds = int(now.timestamp() * 1000)
     noise = int.from_bytes(os.urandom(10), "big")
-    number = (
-        milliseconds << 80 | _VERSION_7 | noise & _RANDOM_A | _VARIANT | noise & _RANDOM_B
-    )
+    number = milliseconds << 80 | _VERSION_7 | noise & _RANDOM_A | _VARIANT | noise & _RANDOM_B
     return f"req_{number:032x}"
