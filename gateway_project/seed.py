@@ -16,6 +16,9 @@ from gateway_project.environment import Environment
 from keys.accounts import create_administrator
 from keys.issuing import issue_key
 from keys.models import Team, User
+from routing.models import Kind, Provider
+from routing.presets import add_usual_models
+from routing.provider_edits import save_provider
 
 TEAM = "default"
 KEY = "first"
@@ -56,4 +59,12 @@ def _add_prices(now: datetime) -> None:
 
 
 def _add_providers(environment: Environment) -> None:
-    pass
+    credentials = {
+        Kind.DEMO: "",
+        Kind.OPENAI: environment.openai_api_key,
+        Kind.ANTHROPIC: environment.anthropic_api_key,
+    }
+    for kind, credential in credentials.items():
+        if credential or kind == Kind.DEMO:
+            provider = save_provider(Provider(name=kind.value, kind=kind), credential=credential)
+            add_usual_models(provider)

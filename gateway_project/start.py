@@ -13,13 +13,16 @@ from typing import NoReturn
 
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import connections, transaction
 from django.utils import timezone
 
 from gateway_project import listening
 from gateway_project.checks import require_database, require_migrations
+from gateway_project.config_file.applying import apply_config
+from gateway_project.config_file.document import ConfigError
 from gateway_project.environment import PROJECT_DIR, BadVariableError
 from gateway_project.seed import FirstStart, seed
+from routing.models import Provider
 
 
 def start_everything() -> NoReturn:
@@ -29,7 +32,11 @@ def start_everything() -> NoReturn:
     lock = _lock(settings.DATA_DIR / "up.lock")
     require_database()
     call_command("migrate", interactive=False, verbosity=0)
-    first_start = seed(settings.ENVIRONMENT, timezone.now())
+    # Together: what a refused config file took back is made, and told, by the next start.
+    with transaction.atomic():
+        first_start = seed(settings.ENVIRONMENT, timezone.now())
+        _apply_config_file()
+    _warn_of_default_provider()
     _supervise(bound, _greeting(first_start), "--celery", keep=(lock,))
 
 
@@ -38,6 +45,8 @@ def serve_alone() -> NoReturn:
     bound = _bind()
     require_database()
     require_migrations()
+    _apply_config_file()
+    _warn_of_default_provider()
     _supervise(bound, f"Console: {settings.PUBLIC_URL}/\n")
 
 
@@ -55,6 +64,27 @@ def _lock(path: Path) -> int:
     except BlockingIOError:
         raise CommandError(f"DATA_DIR: another `up` runs on {path.parent}") from None
     return descriptor
+
+
+def _apply_config_file() -> None:
+    file = settings.ENVIRONMENT.gateway_config
+    if file is None:
+        return
+    try:
+        report = apply_config(file.read_text(encoding="utf-8"), os.environ, timezone.now())
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise CommandError(f"GATEWAY_CONFIG: {file}: {error}") from None
+    for line in (*report.changes, *report.secrets):
+        print(line)  # noqa: T201 - told once, to whoever started it
+
+
+def _warn_of_default_provider() -> None:
+    name = settings.DEFAULT_PROVIDER
+    if name and not Provider.objects.filter(name=name).exists():
+        print(  # noqa: T201 - before any logging
+            f"DEFAULT_PROVIDER: there is no provider {name!r} yet; it takes no call",
+            file=sys.stderr,
+        )
 
 
 def _supervise(

@@ -144,8 +144,9 @@ class Supervisor:
             for child in self._children:
                 self._look_after(child, now)
             if not self._ready and self._cannot_start():
-                print("The gateway cannot start; the reason is above.", file=sys.stderr)  # noqa: T201
                 self._end_at_once()
+                self._greet()
+                _say("the gateway cannot start; the reason is above.")
                 return 1
             if not self._ready and _is_ready(self._environment):
                 self._announce()
@@ -170,8 +171,11 @@ class Supervisor:
         if self._with_celery:
             self._children.append(Child("celery", _celery_command(self._environment)))
             self._start_what_is_due(time.monotonic())
+        self._greet()
+
+    def _greet(self) -> None:
+        """Print what holds secrets that are shown once; even when the start comes to nothing."""
         print(self._banner, end="", flush=True)  # noqa: T201 - what the command is for
-        # It holds secrets that are shown once.
         self._banner = ""
 
     def _drain(self) -> int:
@@ -182,6 +186,7 @@ class Supervisor:
         while self._alive() and len(self._signals.received) < 2 and time.monotonic() < deadline:
             self._signals.sleep(_TICK_SECONDS)
         self._end_at_once()
+        self._greet()
         return 0
 
     def _end_at_once(self) -> None:

@@ -37,11 +37,11 @@ def apply_config(
     with transaction.atomic():
         # Two starts at once, on two hosts, apply their files one after the other.
         ConfigVersion.objects.select_for_update().first()
-        check_names(config, prune=prune)
+        fallbacks = check_names(config, prune=prune)
         for provider in config.providers:
             apply_provider(provider, report)
         for model in config.models:
-            apply_model(model, report)
+            apply_model(model, report, fallbacks)
         for price in config.prices:
             apply_price(price, report, now)
         for team in config.teams:

@@ -134,8 +134,8 @@ class Node:
             return default
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.refuse(f"must be a number of seconds, not {self.value!r}")
-        if not 0 < self.value <= 86_400:
-            raise self.refuse("must be over 0 and at most 86400 seconds")
+        if not 0 < self.value <= 3600:
+            raise self.refuse("must be over 0 and at most 3600 seconds")
         return float(self.value)
 
     def parsed(self, parse: Callable[[Any], T]) -> T:

@@ -9,7 +9,7 @@ from django.db.models import Model
 from gateway_project.config_file.document import ConfigError
 
 # Where a field of the tables has another name in the file.
-_NAMES_IN_FILE = {"allowed_models": "models", "upstream_model": "model"}
+_NAMES_IN_FILE = {"allowed_models": "models", "upstream_model": "model", "credential": "api_key"}
 
 
 @dataclass(slots=True)

@@ -1,6 +1,9 @@
 """Applies the providers, models and prices of a config file."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+
+from django.core.exceptions import ValidationError
 
 from billing.price_edits import InvalidPriceError, set_price
 from gateway_project.config_file.document import ConfigError
@@ -10,17 +13,17 @@ from gateway_project.config_file.entries import (
     ProviderEntry,
     TargetEntry,
 )
-from gateway_project.config_file.report import Report, assign, check
-from routing.base_urls import BaseUrlError, origin_of
-from routing.credentials import CredentialError, Secret, seal, unseal
+from gateway_project.config_file.report import Report, assign, check, refusal
+from routing.base_urls import origin_of
+from routing.credentials import CredentialError, Secret, unseal
+from routing.model_edits import check_model
 from routing.models import Model, Provider, Target
-from routing.outbound import OutboundRefusedError, check_base_url
+from routing.provider_edits import save_provider
 
 PRICE_SOURCE = "config file"
 
 
 def apply_provider(entry: ProviderEntry, report: Report) -> None:
-    _check_address(entry)
     values = {
         "kind": entry.kind,
         "base_url": entry.base_url,
@@ -33,41 +36,39 @@ def apply_provider(entry: ProviderEntry, report: Report) -> None:
     row = Provider.objects.filter(name=entry.name).first()
     if row is None:
         row = Provider(name=entry.name, **values)
-        _assign_credential(row, entry)
         report.added(f"provider {entry.name}")
-    else:
-        differences = assign(row, values)
-        if _assign_credential(row, entry):
-            differences.append("api_key changed")
+        _save(row, entry, entry.api_key)
+        return
+    differences = assign(row, values)
+    credential = None if _holds(row, entry) else entry.api_key
+    if credential is not None:
+        differences.append("api_key changed")
+    if differences:
         report.changed(f"provider {entry.name}", differences)
-    check(row, entry.path)
-    row.save()
+        _save(row, entry, credential)
 
 
-def _check_address(entry: ProviderEntry) -> None:
-    if entry.base_url:
-        try:
-            check_base_url(entry.base_url)
-        except (BaseUrlError, OutboundRefusedError) as error:
-            raise ConfigError(f"{entry.path}.base_url", str(error)) from None
-
-
-def _assign_credential(row: Provider, entry: ProviderEntry) -> bool:
-    """Store what the file gives, sealed for the provider's origin; whether that is new."""
-    if entry.api_key is None:
-        return False
-    origin = origin_of(entry.kind, entry.base_url)
+def _save(row: Provider, entry: ProviderEntry, credential: str | None) -> None:
     try:
-        if row.credential and unseal(row.credential, origin) == Secret(entry.api_key):
-            return False
+        save_provider(row, credential=credential)
+    except ValidationError as error:
+        raise refusal(error, entry.path) from None
+
+
+def _holds(row: Provider, entry: ProviderEntry) -> bool:
+    """Whether the credential of the file is stored already, for the address of the file."""
+    if not row.credential or entry.api_key is None:
+        return False
+    try:
+        stored = unseal(row.credential, origin_of(entry.kind, entry.base_url))
     except CredentialError:
         # It was for another address, or for keys that are gone: the file's takes its place.
-        pass
-    row.credential = seal(entry.api_key, origin)
-    return True
+        return False
+    return stored == Secret(entry.api_key)
 
 
-def apply_model(entry: ModelEntry, report: Report) -> None:
+def apply_model(entry: ModelEntry, report: Report, fallbacks: Mapping[str, Sequence[str]]) -> None:
+    """Args: fallbacks: of every model there will be, by its name."""
     values = {
         "strategy": entry.strategy,
         "fallbacks": list(entry.fallbacks),
@@ -75,17 +76,24 @@ def apply_model(entry: ModelEntry, report: Report) -> None:
         "max_output_tokens": entry.max_output_tokens,
     }
     row = Model.objects.filter(name=entry.name).first()
-    is_new = row is None
     if row is None:
         row = Model(name=entry.name, **values)
         report.added(f"model {entry.name}")
-    else:
-        report.changed(f"model {entry.name}", assign(row, values))
-    check(row, entry.path)
+        _save_model(row, entry, fallbacks)
+        _apply_targets(row, entry.targets)
+        return
+    differences = assign(row, values)
+    if differences:
+        _save_model(row, entry, fallbacks)
+    report.changed(f"model {entry.name}", differences + _apply_targets(row, entry.targets))
+
+
+def _save_model(row: Model, entry: ModelEntry, fallbacks: Mapping[str, Sequence[str]]) -> None:
+    try:
+        check_model(row, others=fallbacks)
+    except ValidationError as error:
+        raise refusal(error, entry.path) from None
     row.save()
-    differences = _apply_targets(row, entry.targets)
-    if not is_new:
-        report.changed(f"model {entry.name}", differences)
 
 
 def _apply_targets(row: Model, entries: tuple[TargetEntry, ...]) -> list[str]:
@@ -106,11 +114,13 @@ def _apply_targets(row: Model, entries: tuple[TargetEntry, ...]) -> list[str]:
         if target is None:
             provider = Provider.objects.get(name=entry.provider)
             target = Target(model=row, provider=provider, upstream_model=entry.model, **values)
-            differences.append(f"{name} added")
+            found = ["added"]
         else:
-            differences += [f"{name} {difference}" for difference in assign(target, values)]
-        check(target, entry.path)
-        target.save()
+            found = assign(target, values)
+        if found:
+            check(target, entry.path)
+            target.save()
+        differences += [f"{name} {difference}" for difference in found]
     for (provider_name, upstream_model), target in present.items():
         target.delete()
         differences.append(f"target {provider_name}/{upstream_model} removed")

@@ -23,13 +23,15 @@ def apply_team(entry: TeamEntry, report: Report, now: datetime) -> None:
     }
     team = Team.objects.filter(name=entry.name).first()
     if team is None:
-        team = Team(name=entry.name, **values)
+        team, differences = Team(name=entry.name, **values), ["new"]
         report.added(f"team {entry.name}")
     else:
-        report.changed(f"team {entry.name}", assign(team, values))
-    check(team, entry.path)
-    team.save()
-    follow_timezone(team)
+        differences = assign(team, values)
+        report.changed(f"team {entry.name}", differences)
+    if differences:
+        check(team, entry.path)
+        team.save()
+        follow_timezone(team)
     _apply_limits(entry.limits, team, None, report)
     for key in entry.keys:
         _apply_key(key, team, report, now)
@@ -44,8 +46,8 @@ def _apply_key(entry: KeyEntry, team: Team, report: Report, now: datetime) -> No
         key = None
     if key is None:
         key = _issue(entry, team, report)
-    else:
-        report.changed(f"key {key}", assign(key, _key_values(entry)))
+    elif differences := assign(key, _key_values(entry)):
+        report.changed(f"key {key}", differences)
         check(key, entry.path)
         key.save()
     _apply_limits(entry.limits, team, key, report)

@@ -13,6 +13,7 @@ from gateway_project.config_file.document import ConfigError
 from gateway_project.config_file.exporting import export_config
 from keys.models import ApiKey, Team
 from keys.secrets import hash_secret, make_secret
+from keys.versions import read_version
 from routing.base_urls import origin_of
 from routing.credentials import unseal
 from routing.models import Model, Provider, Target
@@ -184,7 +185,7 @@ def test_prune_removes_what_the_file_does_not_name():
         ),
         (
             "models: [{name: m, targets: [{provider: spare, model: x}], fallbacks: [m]}]",
-            "models[0].fallbacks[0]: a model cannot be its own fallback",
+            "models[0].fallbacks: A model cannot be its own fallback",
         ),
         ("teams: [{name: t, models: [small, mall]}]", "teams[0].models[1]: there is no model"),
         (
@@ -203,6 +204,26 @@ def test_a_dangling_name_is_refused_and_nothing_is_changed(text, refusal):
         apply(f"{text}\n")
     assert str(error.value).startswith(refusal)
     assert apply().changes == []
+
+
+def test_a_provider_that_moves_needs_its_credential_again():
+    apply()
+    moved = CONFIG.replace(":9999/v1", ":9998/v1").replace(", api_key: env:MAIN_API_KEY", "")
+    with pytest.raises(ConfigError, match=r"^providers\[0\]\.api_key: The address has changed"):
+        apply(moved)
+
+
+def test_fallbacks_that_go_round_are_refused():
+    circle = CONFIG.replace("max_output_tokens: 100", "fallbacks: [gpt-4o]")
+    with pytest.raises(ConfigError, match=r"^models\[0\]\.fallbacks: The fallbacks go round"):
+        apply(circle)
+
+
+def test_an_application_without_change_wakes_no_worker():
+    apply()
+    before = read_version()
+    apply()
+    assert read_version() == before
 
 
 def test_a_mistake_at_the_end_takes_back_what_came_before():
