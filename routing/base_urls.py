@@ -32,6 +32,8 @@ def parse_base_url(text: str) -> httpx2.URL:
         raise BaseUrlError("A base URL begins with https:// or http://.")
     if not url.raw_host:
         raise BaseUrlError("A base URL names a host.")
+    if not 0 < host_and_port(url)[1] < 2**16:
+        raise BaseUrlError("A port is a number from 1 to 65535.")
     if url.userinfo or "@" in text:
         raise BaseUrlError("A base URL holds no user or password.")
     if url.query or url.fragment or "?" in text or "#" in text:
@@ -45,7 +47,8 @@ def base_url_of(kind: str, text: str) -> str:
 
 def host_and_port(url: httpx2.URL) -> tuple[str, int]:
     """ASCII host, IPv6 without brackets, and the port that a connection goes to."""
-    return url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[url.scheme]
+    port = _DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    return url.raw_host.decode("ascii"), port
 
 
 def origin_of(kind: str, base_url: str) -> str:

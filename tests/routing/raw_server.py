@@ -10,13 +10,19 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\
 
 
 class RawServer:
-    """Each request is handed to `play` with its head; a connection ends when `play` closes it."""
+    """Each request is handed to `play` with its head; a connection ends when `play` closes it.
+
+    Attributes:
+        asked: a request has arrived.
+        left: the other side has closed a connection.
+    """
 
     def __init__(self, play: Play) -> None:
         self._play = play
         self.heads: list[bytes] = []
         self.connections = 0
         self.url = ""
+        self.asked = asyncio.Event()
         self.left = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -27,6 +33,7 @@ class RawServer:
                 self.heads.append(head)
                 length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
                 await reader.readexactly(length)
+                self.asked.set()
                 await self._play(head, writer)
             return
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -307,8 +307,7 @@ def test_f14_f15_a_caller_who_leaves_closes_the_connection(way: Any, sent: bytes
     async def story() -> None:
         async with raw_server(answering(sent)) as server:
             call = asyncio.create_task(way(build(config(server.url))))
-            while not server.heads:
-                await asyncio.sleep(0.01)
+            await server.asked.wait()
             call.cancel()
             await asyncio.wait_for(server.left.wait(), 1)
             with pytest.raises(asyncio.CancelledError):
