@@ -37,7 +37,7 @@ def arrival_of(request: GatewayRequest, caller: Caller, call: CallRequest) -> Ar
 
 def end_user_header(request: GatewayRequest) -> str:
     """`X-User-ID`, or empty."""
-    end_user = request.META.get("HTTP_X_USER_ID", "")
+    end_user: str = request.META.get("HTTP_X_USER_ID", "")
     if not end_user:
         return ""
     try:

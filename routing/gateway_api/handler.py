@@ -7,9 +7,10 @@ A body is read only when its view asks for it, so that a bad key is refused befo
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
+from io import BytesIO
 from time import monotonic
 from typing import Any, cast
 
@@ -26,14 +27,18 @@ from routing.error_table import BodyTooLargeError, MediaTypeError
 from routing.gateway_api.responses import StreamedResponse, error_response, format_of_path
 from routing.request_id import new_request_id
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 LARGEST_BODY_BYTES = 20 * 1024 * 1024
 NO_CONTENT = 204
 URLCONF = "routing.gateway_api.urls"
 _CORS_HEADERS = "authorization, content-type, x-api-key, api-key, x-user-id, anthropic-version"
+
+
+# Django's request wants a file; ours reads from the connection instead.
+NO_BODY_FILE = BytesIO()
 
 
 class ClientLeftError(Exception):
@@ -51,7 +56,7 @@ class GatewayRequest(ASGIRequest):
     urlconf = URLCONF
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
-        super().__init__(scope, None)
+        super().__init__(scope, NO_BODY_FILE)
         self.path_info = self.path.rstrip("/")
         self._receive = receive
         self.arrived_at = datetime.now(UTC)
@@ -70,17 +75,19 @@ class GatewayRequest(ASGIRequest):
         if self.content_type not in ("application/json", ""):
             raise MediaTypeError("Send the body as Content-Type: application/json.")
         declared = self.META.get("CONTENT_LENGTH", "0")
-        if declared.isdigit() and int(declared) > LARGEST_BODY_BYTES:
-            raise BodyTooLargeError("The request body is over 20 MiB.")
+        if declared.isdigit():
+            _refuse_beyond_bound(int(declared))
         message = await self._next_message()
+        body: bytes = message.get("body", b"")
+        _refuse_beyond_bound(len(body))
         if not message.get("more_body"):
-            return self._bounded(message.get("body", b""))
-        body = bytearray(message.get("body", b""))
+            return body
+        parts = bytearray(body)
         while message.get("more_body"):
             message = await self._next_message()
-            body += message.get("body", b"")
-            self._bounded(body)
-        return bytes(body)
+            parts += message.get("body", b"")
+            _refuse_beyond_bound(len(parts))
+        return bytes(parts)
 
     def elapsed_ms(self) -> int:
         return int((monotonic() - self.arrived_monotonic) * 1000)
@@ -90,20 +97,19 @@ class GatewayRequest(ASGIRequest):
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _next_message(self) -> MutableMapping[str, Any]:
+    async def _next_message(self) -> Mapping[str, Any]:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientLeftError
         return message
 
-    @staticmethod
-    def _bounded(body: Any) -> Any:
-        if len(body) > LARGEST_BODY_BYTES:
-            raise BodyTooLargeError("The request body is over 20 MiB.")
-        return body
-
     def close(self) -> None:
         """Nothing was opened."""
+
+
+def _refuse_beyond_bound(size: int) -> None:
+    if size > LARGEST_BODY_BYTES:
+        raise BodyTooLargeError("The request body is over 20 MiB.")
 
 
 class GatewayHandler(ASGIHandler):
@@ -117,10 +123,12 @@ class GatewayHandler(ASGIHandler):
         self._cors_origins = frozenset(settings.CORS_ALLOWED_ORIGINS)
 
     def load_middleware(self, is_async: bool = False) -> None:
-        self._view_middleware = []
-        self._template_response_middleware = []
-        self._exception_middleware = []
-        self._middleware_chain = convert_exception_to_response(self._get_response_async)
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        # The chain has one link: from the address to its view, its exceptions made responses.
+        get_response: Any = self._get_response_async  # type: ignore[attr-defined]  # not in stubs
+        self._middleware_chain: Any = convert_exception_to_response(get_response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         set_script_prefix("/")
@@ -197,7 +205,7 @@ class GatewayHandler(ASGIHandler):
         await self._send(request, response, send)
 
 
-async def _nothing() -> MutableMapping[str, Any]:
+async def _nothing() -> Mapping[str, Any]:
     return {"type": "http.disconnect"}
 
 

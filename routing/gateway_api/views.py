@@ -61,8 +61,8 @@ class GatewayKey(BaseAuthentication):
 class GatewayView(APIView):
     """One address. Handlers are `async def get/post(request, caller, …)`."""
 
-    authentication_classes: ClassVar[list[Any]] = [GatewayKey]
-    permission_classes: ClassVar[list[Any]] = []
+    authentication_classes = (GatewayKey,)
+    permission_classes = ()
     request: Any
 
     async def dispatch(  # type: ignore[override]  # asynchronous, see the module's docstring
