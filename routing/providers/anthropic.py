@@ -28,7 +28,6 @@ def build(config: ProviderConfig) -> Upstream:
     return SdkUpstream(
         config,
         paths=PATHS,
-        credential_header="x-api-key",
         sent=frozenset({"anthropic-version"}),
         passed=frozenset({"anthropic-beta", "anthropic-version"}),
         post=post,

@@ -28,7 +28,6 @@ def build(config: ProviderConfig) -> Upstream:
     return SdkUpstream(
         config,
         paths=PATHS,
-        credential_header="authorization",
         sent=frozenset(),
         passed=frozenset(),
         post=post,

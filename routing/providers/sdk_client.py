@@ -22,6 +22,7 @@ from routing.transport import Answer, Exchange, Timeouts, Transport, render_head
 
 # What a request needs besides its credential; an SDK's telemetry stays behind.
 _PLAIN_HEADERS: Final = frozenset({"accept", "content-type", "user-agent"})
+_CREDENTIAL_HEADERS: Final = frozenset({"authorization", "x-api-key"})
 # The SDKs do not start without a key; a server that wants none gets no such header at all.
 PLACEHOLDER_KEY: Final = "none"
 
@@ -44,8 +45,7 @@ class SdkUpstream:
 
     Args:
         paths: where each format goes, relative to the base URL.
-        credential_header: where the SDK puts the credential.
-        sent: other header names of the SDK's own that are sent.
+        sent: header names of the SDK's own that are sent, besides the plain ones.
         passed: header names of callers that are sent on.
         post: has the SDK send an empty POST to a path through the client it is given.
         list_models: has the SDK list models through the client it is given.
@@ -56,7 +56,6 @@ class SdkUpstream:
         config: ProviderConfig,
         *,
         paths: Mapping[str, str],
-        credential_header: str,
         sent: frozenset[str],
         passed: frozenset[str],
         post: Posting,
@@ -72,7 +71,7 @@ class SdkUpstream:
         self._paths = paths
         self._sent = _PLAIN_HEADERS | sent
         if config.secret:
-            self._sent |= {credential_header}
+            self._sent |= _CREDENTIAL_HEADERS
         self._passed = passed
         self._post = post
         self._list_models = list_models
