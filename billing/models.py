@@ -275,6 +275,7 @@ class LedgerEntry(models.Model):
             models.Index(fields=["-started_at", "-id"], name="ledger_by_time"),
             models.Index(fields=["team_id", "-started_at"], name="ledger_by_team"),
             models.Index(fields=["request_id"], name="ledger_by_request"),
+            models.Index(fields=["id"], condition=Q(cost_nano_usd=None), name="ledger_unpriced"),
         ]
 
     def __str__(self) -> str:
