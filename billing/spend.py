@@ -133,6 +133,11 @@ def total(days: DayRange, *, team_id: int | None = None) -> Sums:
     return lines[0].sums if lines else Sums()
 
 
+def unpriced_entries() -> int:
+    """How many ledger entries still have no known price."""
+    return int(SpendTotal.objects.aggregate(n=Sum("unpriced_entries"))["n"] or 0)
+
+
 class _TotalSource:
     model: type[Model] = SpendTotal
     moment = "quarter"

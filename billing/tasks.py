@@ -1,0 +1,27 @@
+"""Billing's sweeps: each looks at rows, so it may be lost, repeated, or run twice at once."""
+
+import structlog
+from celery import shared_task
+from django.utils import timezone
+
+from billing import books, price_sync
+
+log = structlog.get_logger(__name__)
+
+
+@shared_task(name="billing.sync_prices")  # type: ignore[untyped-decorator]  # celery ships no types
+def sync_prices() -> None:
+    """Daily: prices that an update of the price list brought."""
+    report = price_sync.sync_prices(timezone.now())
+    log.info("prices_synced", added=len(report.added), kept_by_hand=len(report.kept))
+
+
+@shared_task(name="billing.check_books")  # type: ignore[untyped-decorator]  # celery ships no types
+def check_books() -> None:
+    """Nightly: the ledger against totals, counters, holdings and CSV."""
+    differences = books.check_books(None, None)
+    if differences:
+        shown = [str(difference) for difference in differences[:20]]
+        log.error("books_differ", differences=len(differences), first=shown)
+    else:
+        log.info("books_agree")
