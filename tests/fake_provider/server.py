@@ -116,7 +116,8 @@ class FakeProvider:
         script = self._scripts.get(model)
         if script:
             return script.popleft() if len(script) > 1 else script[0]
-        return NAMED.get(model, Behaviour())
+        # `anything/NAME+anything` behaves as NAME: a caller may want a model of its own.
+        return NAMED.get(model.rpartition("/")[2].partition("+")[0], Behaviour())
 
     async def _answer(self, seen: Seen, body: dict[str, Any]) -> None:
         path = seen.request.path.partition("?")[0]

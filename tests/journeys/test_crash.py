@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from urllib.error import URLError
+from http.client import HTTPException
 from urllib.request import Request, urlopen
 
 import pytest
@@ -63,7 +63,7 @@ def _keep_calling(gateway, number, over):
         calls += 1
         try:
             _call(gateway, f"call-{number}-{calls}", stream=calls % 2 == 0)
-        except (URLError, OSError):
+        except (HTTPException, OSError):
             time.sleep(0.05)
 
 

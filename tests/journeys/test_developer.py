@@ -29,7 +29,7 @@ def gateway(install, upstream):
                 "rich", SECRET, {"unit": "usd", "window": "month", "ceiling": "100.00"}
             ),
             configuration.team(
-                "poor", POOR, {"unit": "usd", "window": "month", "ceiling": "0.001"}
+                "poor", POOR, {"unit": "usd", "window": "month", "ceiling": "0.0022"}
             ),
             configuration.team("slow", SLOW, {"unit": "requests", "window": "day", "ceiling": 1}),
         ],

@@ -1,5 +1,6 @@
 """The contract's error table against a running gateway: what the stock SDKs raise, and when."""
 
+import itertools
 from typing import Any, cast
 
 import anthropic
@@ -56,8 +57,8 @@ def gateway(install, upstream):
     config = {
         "providers": configuration.providers(upstream),
         "models": [
-            *configuration.every_behaviour("openai"),
-            *configuration.every_behaviour("anthropic"),
+            configuration.every_behaviour("openai"),
+            configuration.every_behaviour("anthropic"),
             configuration.model("retried", ("fake-openai", "scripted"), max_attempts=3),
             configuration.model("falls-back", ("fake-openai", "status-500"), BEHIND),
             configuration.model("breaks-late", ("fake-openai", "cut-mid-stream"), BEHIND),
@@ -72,6 +73,14 @@ def gateway(install, upstream):
 @pytest.fixture
 def secret():
     return SECRET
+
+
+_numbers = itertools.count()
+
+
+def _fresh(kind, behaviour):
+    """A model of the fake provider that no test has asked for: a target that never failed."""
+    return f"{kind}/{behaviour}+{next(_numbers)}"
 
 
 def _ask(client, model, *, stream=False):
@@ -96,7 +105,7 @@ def _text_of(stream):
 def test_openai_sdk_gets_a_real_status_before_the_answer(openai_client, fault, kind, stream):
     status, code, error_type, *_ = BEFORE_THE_ANSWER[fault]
     with pytest.raises(openai.APIStatusError) as raised:
-        _ask(openai_client, f"{kind}/{fault}", stream=stream)
+        _ask(openai_client, _fresh(kind, fault), stream=stream)
     error, body = raised.value, cast(dict[str, Any], raised.value.body)
     assert (error.status_code, error.code, error.type) == (status, code, error_type)
     assert body["request_id"] == error.request_id
@@ -108,7 +117,7 @@ def test_openai_sdk_gets_a_real_status_before_the_answer(openai_client, fault, k
 def test_anthropic_sdk_gets_a_real_status_before_the_answer(anthropic_client, fault, stream):
     *_, status, error_type = BEFORE_THE_ANSWER[fault]
     with pytest.raises(anthropic.APIStatusError) as raised:
-        _message(anthropic_client, f"anthropic/{fault}", stream=stream)
+        _message(anthropic_client, _fresh("anthropic", fault), stream=stream)
     error, body = raised.value, cast(dict[str, Any], raised.value.body)
     assert (error.status_code, body["error"]["type"]) == (status, error_type)
     assert body["request_id"] == error.request_id
@@ -117,7 +126,7 @@ def test_anthropic_sdk_gets_a_real_status_before_the_answer(anthropic_client, fa
 @pytest.mark.parametrize("fault", REFUSED)
 def test_the_providers_own_refusal_passes(openai_client, fault):
     with pytest.raises(openai.APIStatusError) as raised:
-        _ask(openai_client, f"openai/{fault}")
+        _ask(openai_client, _fresh("openai", fault))
     assert raised.value.status_code == REFUSED[fault]
     assert "the fake" in raised.value.message
 
@@ -125,20 +134,20 @@ def test_the_providers_own_refusal_passes(openai_client, fault):
 @pytest.mark.parametrize("fault", RETRY_AFTER)
 def test_retry_after_is_never_less_than_the_providers_OAI07(openai_client, fault):
     with pytest.raises(openai.APIStatusError) as raised:
-        _ask(openai_client, f"openai/{fault}")
+        _ask(openai_client, _fresh("openai", fault))
     assert int(raised.value.response.headers["retry-after"]) >= RETRY_AFTER[fault]
 
 
 def test_a_refused_credential_is_not_worth_a_retry(openai_client):
     with pytest.raises(openai.APIStatusError) as raised:
-        _ask(openai_client, "openai/status-401")
+        _ask(openai_client, _fresh("openai", "status-401"))
     assert raised.value.response.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("fault", BROKEN_STREAMS)
 def test_a_stream_that_breaks_ends_with_an_error(gateway, openai_client, fault, kind):
-    response = _ask(openai_client, f"{kind}/{fault}", stream=True)
+    response = _ask(openai_client, _fresh(kind, fault), stream=True)
     with pytest.raises(openai.APIError):
         _text_of(response.parse())
     entry = receipt(gateway, response.headers["x-request-id"], SECRET)["entries"][0]
@@ -148,7 +157,7 @@ def test_a_stream_that_breaks_ends_with_an_error(gateway, openai_client, fault, 
 
 @pytest.mark.parametrize("fault", BROKEN_STREAMS)
 def test_a_message_stream_that_breaks_ends_with_an_error(gateway, anthropic_client, fault):
-    response = _message(anthropic_client, f"anthropic/{fault}", stream=True)
+    response = _message(anthropic_client, _fresh("anthropic", fault), stream=True)
     with pytest.raises(anthropic.APIError):
         list(response.parse())
     entry = receipt(gateway, response.headers["request-id"], SECRET)["entries"][0]
@@ -158,9 +167,9 @@ def test_a_message_stream_that_breaks_ends_with_an_error(gateway, anthropic_clie
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("oddity", ODD_BUT_WHOLE)
 def test_an_odd_stream_is_whole_and_billed_exactly(gateway, upstream, openai_client, oddity, kind):
-    response = _ask(openai_client, f"{kind}/{oddity}", stream=True)
+    response = _ask(openai_client, _fresh(kind, oddity), stream=True)
     seen_text = _text_of(response.parse())
-    seen = upstream.seen_of(oddity)[-1]
+    seen = upstream.seen[-1]
     assert seen_text == seen.behaviour.text
     entry = receipt(gateway, response.headers["x-request-id"], SECRET)["entries"][0]
     assert (entry["status"], entry["usage_source"]) == ("ok", "provider")
@@ -171,8 +180,8 @@ def test_an_odd_stream_is_whole_and_billed_exactly(gateway, upstream, openai_cli
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_an_answer_without_usage_is_estimated_F16(gateway, openai_client, kind, stream):
-    response = _ask(openai_client, f"{kind}/no-usage", stream=stream)
-    response.read()
+    response = _ask(openai_client, _fresh(kind, "no-usage"), stream=stream)
+    response.http_response.read()
     entry = receipt(gateway, response.headers["x-request-id"], SECRET)["entries"][0]
     assert (entry["status"], entry["usage_source"]) == ("ok", "estimated")
     assert entry["output_tokens"] > 0
@@ -181,7 +190,7 @@ def test_an_answer_without_usage_is_estimated_F16(gateway, openai_client, kind, 
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("oddity", WRONG_USAGE)
 def test_impossible_usage_is_never_a_credit_F20(gateway, openai_client, oddity, kind):
-    response = _ask(openai_client, f"{kind}/{oddity}")
+    response = _ask(openai_client, _fresh(kind, oddity))
     bill = receipt(gateway, response.headers["x-request-id"], SECRET)
     assert bill["entries"][0]["output_tokens"] >= 0
     assert not bill["total_cost"].startswith("-")
@@ -220,7 +229,7 @@ def test_no_field_of_a_body_steers_the_call_R1(upstream, decoy, openai_client, f
     openai_client.chat.completions.create(
         model="openai/plain", messages=ASK, extra_body={field: decoy.openai_url}
     )
-    sent = upstream.seen_of("plain")[-1].request.headers["authorization"]
+    sent = upstream.seen[-1].request.headers["authorization"]
     assert sent == "Bearer sk-fake-openai-credential"
 
 
@@ -228,12 +237,12 @@ def test_no_field_of_a_body_steers_the_call_R1(upstream, decoy, openai_client, f
 def test_a_reader_who_leaves_closes_the_provider_and_pays_F14(
     gateway, upstream, openai_client, kind
 ):
-    response = _ask(openai_client, f"{kind}/endless", stream=True)
+    response = _ask(openai_client, _fresh(kind, "endless"), stream=True)
     stream = response.parse()
     for _ in range(5):
         next(stream)
     stream.close()
-    upstream.wait_for(lambda fake: fake.seen_of("endless")[-1].left_at, "the provider is told")
+    upstream.wait_for(lambda fake: fake.seen[-1].left_at is not None, "the provider is told")
     entry = receipt(gateway, response.headers["x-request-id"], SECRET)["entries"][0]
     assert entry["status"] == "cancelled"
     assert float(entry["cost"]) > 0
@@ -242,8 +251,8 @@ def test_a_reader_who_leaves_closes_the_provider_and_pays_F14(
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("model", ["cached", "cache-written", "reasoning"])
 def test_every_kind_of_token_is_billed_once_OAI28(gateway, upstream, openai_client, model, kind):
-    response = _ask(openai_client, f"{kind}/{model}")
-    seen = upstream.seen_of(model)[-1]
+    response = _ask(openai_client, _fresh(kind, model))
+    seen = upstream.seen[-1]
     entry = receipt(gateway, response.headers["x-request-id"], SECRET)["entries"][0]
     written = seen.behaviour.written if kind == "anthropic" else 0
     assert entry["input_tokens"] == seen.input_tokens
