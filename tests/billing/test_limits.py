@@ -220,7 +220,7 @@ def test_a_spent_budget_names_itself_and_its_reset(caller):
     assert not refused.retriable
     assert refused.message == (
         "The budget of 100.00 USD per month of team labs has 0.00000005 USD left, and this "
-        "call may take up to 0.00000006 USD. It resets at 2026-12-01T00:00:00+01:00."
+        "call may take up to 0.00000006 USD. It resets at 2126-12-01T00:00:00+01:00."
     )
 
 
