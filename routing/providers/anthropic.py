@@ -1,4 +1,9 @@
-"""Anthropic, through the anthropic SDK. Callers' `anthropic-beta` and `-version` are sent on."""
+"""Anthropic, through the anthropic SDK. Callers' `anthropic-beta` and `-version` are sent on.
+
+A call without a version of its own is sent as `API_VERSION`: the next one, which the SDK would
+send, refuses `temperature`, `top_p` and `top_k`, which our translations pass on.
+Source: platform.claude.com/docs/en/api/versioning, 2026-11-24.
+"""
 
 import httpx2
 from anthropic import AsyncAnthropic
@@ -7,6 +12,7 @@ from routing.base_urls import base_url_of
 from routing.providers.sdk_client import PLACEHOLDER_KEY, SdkUpstream
 from routing.providers.upstream import ProviderConfig, Upstream
 
+API_VERSION = "2023-06-01"
 PATHS = {"anthropic_messages": "/v1/messages"}
 
 
@@ -15,6 +21,7 @@ def build(config: ProviderConfig) -> Upstream:
         return AsyncAnthropic(
             api_key=config.secret.reveal() or PLACEHOLDER_KEY,
             base_url=base_url_of(config.kind, config.base_url),
+            default_headers={"anthropic-version": API_VERSION},
             max_retries=0,
             http_client=client,
         )

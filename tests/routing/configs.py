@@ -25,5 +25,5 @@ def config(base_url: str = "", kind: str = "openai", **changes: Any) -> Provider
 
 def target(model: str = "m", *, provider: int = 1, **changes: Any) -> Target:
     upstream = build(config(kind="demo", id=provider, name=f"demo-{provider}"))
-    fields = {"priority": 1, "weight": 1, "price_model": model}
+    fields: dict[str, Any] = {"priority": 1, "weight": 1, "price_model": model}
     return Target(upstream, model, **(fields | changes))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anthropic._constants import ANTHROPIC_API_VERSION
 
 from routing.credentials import Secret
 from routing.errors import (
@@ -39,7 +38,7 @@ def test_an_anthropic_request_is_as_its_sdk_builds_it(fake_provider: FakeProvide
     assert request.path == "/v1/messages"
     assert request.body == BODY
     assert request.headers["authorization"] == "Bearer sk-test-0123456789"
-    assert request.headers["anthropic-version"] == ANTHROPIC_API_VERSION
+    assert request.headers["anthropic-version"] == "2023-06-01"
 
 
 def test_a_base_url_with_a_path_is_kept(fake_provider: FakeProvider):

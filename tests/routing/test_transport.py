@@ -121,22 +121,22 @@ def test_a_request_carries_the_credential_and_nothing_of_the_sdk():
 
 
 def test_a_server_that_hung_up_while_idle_is_asked_again_on_a_new_connection():
-    async def hang_up_on_the_second(_: bytes, writer: asyncio.StreamWriter) -> None:
-        if len(server.heads) == 2:
+    heads = []
+
+    async def hang_up_on_the_second(head: bytes, writer: asyncio.StreamWriter) -> None:
+        heads.append(head)
+        if len(heads) == 2:
             writer.close()
         else:
             writer.write(OK)
 
-    async def story() -> bytes:
-        nonlocal server
+    async def story() -> int:
         async with raw_server(hang_up_on_the_second) as server:
             upstream = build(config(server.url))
-            await ask(upstream)
-            return await ask(upstream)
+            assert [await ask(upstream), await ask(upstream)] == [b"{}", b"{}"]
+            return server.connections
 
-    server: RawServer
-    assert run(story()) == b"{}"
-    assert server.connections == 2
+    assert run(story()) == 2
 
 
 def test_f5_a_fresh_connection_that_is_hung_up_on_is_not_tried_twice():
@@ -233,14 +233,14 @@ def test_f11_a_stream_that_is_cut_is_broken():
 
 
 def test_a_stream_comes_as_it_is_sent():
+    asked_for_more = asyncio.Event()
+
     async def in_turns(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD + b"1\r\na\r\n")
         await asked_for_more.wait()
         writer.write(b"1\r\nb\r\n0\r\n\r\n")
 
     async def story() -> list[bytes]:
-        nonlocal asked_for_more
-        asked_for_more = asyncio.Event()
         async with raw_server(in_turns) as server:
             chunks = []
             async with build(config(server.url)).stream("openai_chat", BODY, {}) as stream:
@@ -249,7 +249,6 @@ def test_a_stream_comes_as_it_is_sent():
                     asked_for_more.set()
             return chunks
 
-    asked_for_more: asyncio.Event
     assert run(story()) == [b"a", b"b"]
 
 
@@ -317,14 +316,14 @@ def test_f14_f15_a_caller_who_leaves_closes_the_connection(way: Any, sent: bytes
 
 
 def test_a_stream_can_be_read_on_after_a_cancelled_read():
+    cancelled = asyncio.Event()
+
     async def in_turns(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD)
         await cancelled.wait()
         writer.write(b"1\r\na\r\n0\r\n\r\n")
 
     async def story() -> list[bytes]:
-        nonlocal cancelled
-        cancelled = asyncio.Event()
         async with (
             raw_server(in_turns) as server,
             build(config(server.url)).stream("openai_chat", BODY, {}) as chunks,
@@ -336,7 +335,6 @@ def test_a_stream_can_be_read_on_after_a_cancelled_read():
             cancelled.set()
             return [chunk async for chunk in chunks]
 
-    cancelled: asyncio.Event
     assert run(story()) == [b"a"]
 
 
