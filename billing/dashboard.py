@@ -1,27 +1,20 @@
 """The figures of the dashboard, answered from totals and counters; each answer says "as of"."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Q, Sum
 
+from billing.breakdown import Breakdown, breakdown
 from billing.day_range import DayRange, local_day
 from billing.models import Counter, Limit, Per, SpendTotal, Unit
 from billing.periods import period_of
-from billing.spend import SpendLine, Sums, spend, total
+from billing.spend import Sums, total
 from billing.totals import LATENCY_BUCKETS_MS
 
-DAYS_SHOWN = 30
-LINES_SHOWN = 5
 PERCENTILES = (50, 95, 99)
-
-
-@dataclass(frozen=True, slots=True)
-class DaySpend:
-    day: date
-    sums: Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,57 +62,38 @@ class Overview:
     """The dashboard's figures.
 
     Attributes:
-        days: the last 30 local days, today last, days without calls included.
-        teams, keys, models, providers: the month's dearest first.
+        latency: of today's calls; None while there are none.
+        range: the days asked for, today the last of them.
+        limits: the fullest first.
     """
 
     as_of: datetime
     today: Sums
     month: Sums
     latency: Latency | None
-    days: tuple[DaySpend, ...]
-    teams: tuple[SpendLine, ...]
-    keys: tuple[SpendLine, ...]
-    models: tuple[SpendLine, ...]
-    providers: tuple[SpendLine, ...]
+    range: Breakdown
     limits: tuple[LimitUse, ...]
 
 
-def overview(now: datetime, zone: ZoneInfo, *, team_id: int | None = None) -> Overview:
-    """Everything on the dashboard, for one team or for all."""
+def overview(
+    now: datetime, zone: ZoneInfo, *, days: int = 30, team_id: int | None = None
+) -> Overview:
+    """Everything on the dashboard, for one team or for all.
+
+    Args:
+        days: how many local days, today included.
+    """
     today = local_day(now, zone)
-    month = DayRange(today.replace(day=1), today, zone)
+    this_day = DayRange(today, today, zone)
+    limits = limits_in_use(now, team_id=team_id)
     return Overview(
         as_of=now,
-        today=total(DayRange(today, today, zone), team_id=team_id),
-        month=total(month, team_id=team_id),
-        latency=latency(DayRange(today, today, zone), team_id=team_id),
-        days=spend_by_day(
-            DayRange(today - timedelta(days=DAYS_SHOWN - 1), today, zone), team_id=team_id
-        ),
-        teams=dearest(month, "team", team_id=team_id),
-        keys=dearest(month, "key", team_id=team_id),
-        models=dearest(month, "model", team_id=team_id),
-        providers=dearest(month, "provider", team_id=team_id),
-        limits=limits_in_use(now, team_id=team_id),
+        today=total(this_day, team_id=team_id),
+        month=total(DayRange(today.replace(day=1), today, zone), team_id=team_id),
+        latency=latency(this_day, team_id=team_id),
+        range=breakdown(DayRange(today - timedelta(days=days - 1), today, zone), team_id=team_id),
+        limits=tuple(sorted(limits, key=lambda use: -use.percent)),
     )
-
-
-def spend_by_day(days: DayRange, *, team_id: int | None = None) -> tuple[DaySpend, ...]:
-    """Every day of the range in order, those without calls too."""
-    known = {line.labels[0]: line.sums for line in spend(days, ("day",), team_id=team_id)}
-    return tuple(
-        DaySpend(day.first, known.get(day.first.isoformat(), Sums())) for day in days.days()
-    )
-
-
-def dearest(
-    days: DayRange, dimension: str, *, team_id: int | None = None, lines: int = LINES_SHOWN
-) -> tuple[SpendLine, ...]:
-    """The groups that cost the most, dearest first; among equals those with more requests."""
-    found = spend(days, (dimension,), team_id=team_id)
-    found.sort(key=lambda line: (-line.sums.cost_nano_usd, -line.sums.requests, line.labels))
-    return tuple(found[:lines])
 
 
 def latency(days: DayRange, *, team_id: int | None = None) -> Latency | None:

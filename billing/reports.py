@@ -58,17 +58,22 @@ def usage_day(
 
 def receipt(caller: Caller, request_id: str) -> dict[str, Any] | None:
     """Everything that one request of the caller's team took; None where there is none (yet)."""
-    entries = list(
-        LedgerEntry.objects.filter(team_id=caller.team_id, request_id=request_id).order_by(
-            "started_at", "entry"
-        )
-    )
+    return _receipt(LedgerEntry.objects.filter(team_id=caller.team_id, request_id=request_id))
+
+
+def receipt_of_any_team(request_id: str) -> dict[str, Any] | None:
+    """The same for administrators, who may see every team's."""
+    return _receipt(LedgerEntry.objects.filter(request_id=request_id))
+
+
+def _receipt(rows: QuerySet[LedgerEntry]) -> dict[str, Any] | None:
+    entries = list(rows.order_by("started_at", "entry"))
     if not entries:
         return None
     known = [entry.cost_nano_usd for entry in entries if entry.cost_nano_usd is not None]
     prices = _prices(entry.price_version for entry in entries)
     return {
-        "request_id": request_id,
+        "request_id": entries[0].request_id,
         "team": entries[0].team,
         "key_name": entries[0].key_name,
         "total_cost": format_usd(sum(known)) if known else None,

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from billing.breakdown import breakdown
 from billing.call_log import LogFilter, call_page, refused_page
 from billing.dashboard import latency, limits_in_use, overview
 from billing.day_range import DayRange
@@ -39,13 +40,14 @@ def test_an_overview_sums_today_and_the_month():
 def test_an_overview_of_nothing_is_zeros():
     shown = overview(NOON, UTC_ZONE)
     assert shown.today.error_percent == "0.0"
-    assert (shown.latency, shown.teams, shown.limits) == (None, (), ())
+    assert (shown.latency, shown.range.teams, shown.limits) == (None, (), ())
 
 
-def test_thirty_days_are_shown_with_those_that_had_no_calls():
-    fill(call(started_at=YESTERDAY))
-    days = overview(NOON, UTC_ZONE).days
-    assert len(days) == 30
+def test_the_days_asked_for_are_shown_with_those_that_had_no_calls():
+    fill(call(started_at=YESTERDAY), call(started_at=NOON - timedelta(days=7)))
+    shown = overview(NOON, UTC_ZONE, days=7).range
+    days = shown.days
+    assert (len(days), shown.whole.requests) == (7, 1)
     assert [day.sums.requests for day in days[-3:]] == [0, 1, 0]
 
 
@@ -55,7 +57,7 @@ def test_the_dearest_come_first():
         call(requested_model="dear", cost_nano_usd=5),
         call(requested_model="free", cost_nano_usd=0),
     )
-    assert [line.labels for line in overview(NOON, UTC_ZONE).models] == [
+    assert [line.labels for line in overview(NOON, UTC_ZONE).range.models] == [
         ("dear",), ("cheap",), ("free",),
     ]  # fmt: skip
 
@@ -64,7 +66,7 @@ def test_an_overview_can_be_of_one_team():
     fill(call(), call(team_id=2, team="other"))
     shown = overview(NOON, UTC_ZONE, team_id=2)
     assert shown.today.requests == 1
-    assert [line.labels for line in shown.teams] == [("other",)]
+    assert [line.labels for line in shown.range.teams] == [("other",)]
 
 
 def test_latency_is_read_off_the_histogram():
@@ -173,3 +175,31 @@ def test_refusals_have_pages_of_their_own():
     assert [r.request_id for r in (*first.refused, *second.refused)] == [
         "r4", "r3", "r2", "r1", "r0",
     ]  # fmt: skip
+
+
+def test_a_breakdown_takes_two_queries_however_long_the_range(django_assert_num_queries):
+    fill(call(), call(started_at=NOON - timedelta(days=300)))
+    with django_assert_num_queries(2):
+        shown = breakdown(DayRange(NOON.date() - timedelta(days=364), NOON.date(), UTC_ZONE))
+    assert (shown.whole.requests, len(shown.days)) == (2, 365)
+
+
+def test_a_breakdown_cuts_its_days_in_the_zone_of_the_range():
+    fill(call(started_at=datetime(2026, 3, 9, 23, 30, tzinfo=UTC)))
+    paris = DayRange(NOON.date() - timedelta(days=1), NOON.date(), ZoneInfo("Europe/Paris"))
+    assert [day.sums.requests for day in breakdown(paris).days] == [0, 1]
+
+
+def test_teams_of_one_name_are_two_lines():
+    fill(call(cost_nano_usd=1), call(team_id=2, cost_nano_usd=5))
+    teams = breakdown(TODAY).teams
+    assert [(line.labels, line.ids) for line in teams] == [
+        (("research",), (2,)), (("research",), (1,)),
+    ]  # fmt: skip
+
+
+def test_the_fullest_limits_come_first():
+    team = Team.objects.create(name="research")
+    Limit.objects.create(team=team, unit="requests", window="minute", ceiling=60)
+    Limit.objects.create(team=team, unit="tokens", window="total", ceiling=0)
+    assert [use.percent for use in overview(NOON, UTC_ZONE).limits] == [100, 0]
