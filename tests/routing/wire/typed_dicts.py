@@ -3,7 +3,7 @@
 Pydantic reads an Iterable lazily and cannot do it in recursive types.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import UnionType
 from typing import (
     Annotated,
@@ -30,7 +30,7 @@ def misfit(value: Any, hint: Any, path: str = "") -> str:
         return _misfit_of_all(value, arguments, path)
     if origin is Literal:
         return "" if value in arguments else f"{path}: {value!r} is not one of {arguments}"
-    if origin in (list, Iterable) or getattr(origin, "__name__", "") == "SequenceNotStr":
+    if origin in (list, Iterable, Sequence):
         return _misfit_in_array(value, arguments[0], path)
     if origin is dict:
         return "" if isinstance(value, dict) else f"{path}: not an object"
