@@ -1,15 +1,15 @@
 """A database with a team, its limits, and gateway workers: what the tests of limits play in."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, Sum
 
-from billing.counters import CounterStore
+from billing.counters import CounterStore, Give, Reading, Take, UnknownOutcomeError
 from billing.entries import Charge
 from billing.estimate import Estimate
 from billing.limits import Limits, load_limits
@@ -91,3 +91,43 @@ def play(limits: Limits, story: Coroutine[Any, Any, Result]) -> Result:
     """Run a story on an event loop, then close the worker."""
     with running(limits) as runner:
         return runner.run(story)
+
+
+class FailingStore(CounterStore):
+    """A store whose connection is lost as told, in the next exchange alone or until told again.
+
+    Attributes:
+        fault: "" for none; "before" or "after" the next commit, so that nobody knows; "away".
+    """
+
+    fault = ""
+
+    async def exchange(
+        self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
+    ) -> list[Reading | None]:
+        fault, self.fault = self.fault, "away" if self.fault == "away" else ""
+        if fault == "away":
+            raise OperationalError("the server is away")
+        if fault == "before":
+            raise UnknownOutcomeError(
+                await self._run(lambda: self._rolled_back(operation, takes, gives))
+            )
+        readings = await super().exchange(operation, takes, gives)
+        if fault == "after":
+            raise UnknownOutcomeError(readings)
+        return readings
+
+    async def was_committed(
+        self, operation: int, limit_ids: Iterable[int], counter_ids: Iterable[int]
+    ) -> bool:
+        if self.fault == "away":
+            raise OperationalError("the server is away")
+        return await super().was_committed(operation, limit_ids, counter_ids)
+
+    def _rolled_back(
+        self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
+    ) -> list[Reading | None]:
+        with transaction.atomic():
+            readings = self._exchange(operation, takes, gives)
+            transaction.set_rollback(True)
+        return readings

@@ -40,8 +40,16 @@ from billing.limits import Limits, Reservation, load_limits
 from billing.models import Counter, Holding, Limit, Unit
 from billing.pricing import Price
 from keys.caller import Caller
+from keys.errors import ServiceUnavailableError
 from tests.billing.ledger_samples import entry
-from tests.billing.limit_world import NOW, make_caller, make_limit, make_team, make_worker
+from tests.billing.limit_world import (
+    NOW,
+    FailingStore,
+    make_caller,
+    make_limit,
+    make_team,
+    make_worker,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,9 +126,15 @@ class Books(RuleBasedStateMachine):
         return Worker(worker_id, store, limits)
 
     def teardown(self) -> None:
-        for worker in self.workers:
-            self.runner.run(worker.store.close())
+        """All calls end, all workers close: nothing stays held."""
+        for who, worker in enumerate(self.workers):
+            while worker.running:
+                self.settle(worker, worker.running.pop(), 1)
+            self.post_the_journal(who)
+            self.runner.run(worker.limits.close())
         self.runner.close()
+        self.counters_are_the_ledger_and_what_is_held()
+        assert not Holding.objects.filter(worker__in=[worker.id for worker in self.workers])
 
     @rule(who=WORKERS, size=SIZES, user=st.sampled_from(USERS))
     def call(self, who: int, size: int, user: str) -> None:
@@ -223,9 +237,12 @@ class Books(RuleBasedStateMachine):
         for (worker, estimate), outcome in zip(calls, outcomes, strict=True):
             if isinstance(outcome, Reservation):
                 self.must_fit(outcome)
-            else:
+            elif not self.may_be_away(outcome):
                 assert isinstance(outcome, BudgetExceededError | LimitExceededError), outcome
                 self.must_not_fit(worker, estimate, user)
+
+    def may_be_away(self, outcome: BaseException) -> bool:
+        return False
 
     def must_fit(self, reservation: Reservation) -> None:
         """All that calls were granted, and did not give back, is within every ceiling."""
@@ -265,6 +282,26 @@ def _bound(call: Call) -> int:
 
 def _held(counter: Counter) -> int:
     return counter.holdings.aggregate(total=Sum("amount"))["total"] or 0
+
+
+class FailingBooks(Books):
+    """The same, while the database fails before, at and after commits."""
+
+    store_class = FailingStore
+
+    @rule(who=WORKERS, fault=st.sampled_from(["before", "after", "away", ""]))
+    def fail(self, who: int, fault: str) -> None:
+        store = self.workers[who].store
+        assert isinstance(store, FailingStore)
+        store.fault = fault
+
+    def may_be_away(self, outcome: BaseException) -> bool:
+        return isinstance(outcome, ServiceUnavailableError)
+
+    def teardown(self) -> None:
+        for who in range(len(self.workers)):
+            self.fail(who, "")
+        super().teardown()
 
 
 class NaiveStore(CounterStore):
@@ -309,6 +346,10 @@ OPTIONS = settings(
 
 def test_books_balance_and_no_ceiling_is_passed():
     run_state_machine_as_test(Books, settings=OPTIONS)
+
+
+def test_books_balance_while_commits_fail_and_nobody_knows():
+    run_state_machine_as_test(FailingBooks, settings=OPTIONS)
 
 
 def test_the_same_machine_catches_a_naive_store():

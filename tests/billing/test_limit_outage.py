@@ -1,0 +1,96 @@
+"""While the database is away calls go on within what is held; afterwards nothing is lost."""
+
+import pytest
+
+from billing.limits import Limits, load_limits
+from keys.errors import ServiceUnavailableError
+from tests.billing.limit_world import (
+    NOW,
+    FailingStore,
+    held,
+    make_caller,
+    make_limit,
+    make_team,
+    make_worker,
+    running,
+    taken,
+    tokens,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def limit():
+    return make_limit(make_team(), "tokens", "day", 1000)
+
+
+@pytest.fixture
+def caller(limit):
+    return make_caller(limit.team)
+
+
+@pytest.fixture
+def store():
+    return FailingStore(make_worker().pk)
+
+
+@pytest.fixture
+def limits(store, limit):
+    limits = Limits(store)
+    limits.replace(load_limits())
+    return limits
+
+
+def test_a_call_beyond_what_is_held_is_unavailable_and_not_refused(limits, store, caller):
+    store.fault = "away"
+    with running(limits) as runner:
+        with pytest.raises(ServiceUnavailableError) as away:
+            runner.run(limits.reserve(caller, tokens(10), "", NOW))
+        assert away.value.retry_after_seconds == 1
+
+
+def test_calls_go_on_within_what_is_held_and_it_is_not_returned(limits, store, caller):
+    async def before():
+        limits.void(await limits.reserve(caller, tokens(10), "", NOW))
+
+    async def during():
+        for _ in range(9):
+            await limits.tidy(NOW)
+
+    with running(limits) as runner:
+        runner.run(before())
+        store.fault = "away"
+        runner.run(during())
+        assert limits.reserve_at_once(caller, tokens(10), "", NOW) is not None
+        store.fault = ""
+
+
+def test_a_take_that_was_committed_unheard_is_found_and_spent(limits, store, caller, limit):
+    with running(limits) as runner:
+        store.fault = "after"
+        assert runner.run(limits.reserve(caller, tokens(1000), "", NOW)).holds
+        assert taken(limit) == held(limit) == 1000
+
+
+def test_a_take_that_was_rolled_back_unheard_is_not_spent(limits, store, caller, limit):
+    with running(limits) as runner:
+        store.fault = "before"
+        with pytest.raises(ServiceUnavailableError):
+            runner.run(limits.reserve(caller, tokens(1000), "", NOW))
+        assert limits.reserve_at_once(caller, tokens(1), "", NOW) is None
+        assert taken(limit) == held(limit) == 0
+
+
+@pytest.mark.parametrize(("fault", "left"), [("after", 0), ("before", 10)])
+def test_a_return_of_unknown_outcome_is_looked_up(limits, store, caller, limit, fault, left):
+    async def story():
+        limits.void(await limits.reserve(caller, tokens(10), "", NOW))
+        store.fault = fault
+        for _ in range(3):
+            await limits.tidy(NOW)
+
+    with running(limits) as runner:
+        runner.run(story())
+        assert taken(limit) == held(limit) == left
+    assert taken(limit) == 0
