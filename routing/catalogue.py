@@ -9,12 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
 from django.conf import settings
 
-from routing.base_urls import origin_of
+from routing.base_urls import BaseUrlError, origin_of
 from routing.credentials import CredentialError, Secret, unseal
 from routing.models import Model, Provider
 from routing.providers import ProviderConfig, Upstream, build
+
+log = structlog.get_logger("gateway.catalogue")
 
 # What a target's upstream model says to pass the caller's own name on.
 SAME_NAME = "*"
@@ -112,7 +115,11 @@ class CatalogueLoader:
         for row in Provider.objects.filter(enabled=True):
             config = config_of(row)
             kept = self._live.get(row.pk)
-            live[row.pk] = kept if kept and kept[0] == config else (config, build(config))
+            try:
+                live[row.pk] = kept if kept and kept[0] == config else (config, build(config))
+            except BaseUrlError as error:
+                # One provider that cannot be must not keep the others from being reloaded.
+                log.error("provider_left_out", provider=row.name, reason=str(error))
         upstreams = {key: upstream for key, (_, upstream) in live.items()}
         rows = list(Model.objects.prefetch_related("targets"))
         catalogue = Catalogue(

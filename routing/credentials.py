@@ -66,6 +66,14 @@ def unseal(sealed: str, origin: str) -> Secret:
     return Secret(content["secret"])
 
 
+def holds(sealed: str, origin: str, secret: str) -> bool:
+    """Whether a stored credential is this very secret, for this origin."""
+    try:
+        return unseal(sealed, origin) == Secret(secret)
+    except CredentialError:
+        return False
+
+
 def hint(sealed: str) -> str:
     """How a stored credential is shown: whether it is set, and at most its last four characters."""
     if not sealed:

@@ -19,8 +19,9 @@ FAILURES_TO_COOL = 5
 FIRST_COOLING_SECONDS = 30.0
 LONGEST_COOLING_SECONDS = 300.0
 LONGEST_RETRY_AFTER_SECONDS = 600.0
-# A probe that nothing was heard of for so long is given up, and the next request probes.
-PROBE_LAPSE_SECONDS = 30.0
+# A probe that nothing was heard of for so long (its caller may have been refused before it was
+# sent) is given up, and the next request probes.
+PROBE_LAPSE_SECONDS = 5.0
 LATENCY_SHARE_OF_NEWEST = 0.2
 
 _Place = tuple[int, str]

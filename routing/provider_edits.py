@@ -6,7 +6,7 @@ import re
 from django.core.exceptions import ValidationError
 
 from routing.base_urls import BaseUrlError, origin_of
-from routing.credentials import seal
+from routing.credentials import holds, seal
 from routing.models import Kind, Provider
 from routing.outbound import OutboundRefusedError, check_base_url
 
@@ -105,7 +105,13 @@ def _credential_error(provider: Provider, stored: Provider | None, credential: s
 def _sealed(provider: Provider, stored: Provider | None, credential: str | None) -> str:
     if credential is None:
         return stored.credential if stored is not None else ""
-    return seal(credential, _origin(provider)) if credential else ""
+    if not credential:
+        return ""
+    origin = _origin(provider)
+    if stored is not None and holds(stored.credential, origin, credential):
+        # The same secret again (a config file applied twice) changes nothing.
+        return stored.credential
+    return seal(credential, origin)
 
 
 def _origin(provider: Provider) -> str:

@@ -94,6 +94,17 @@ def test_a_disabled_provider_is_no_target():
     assert found(CatalogueLoader().load(), "m") == ("on", "m")
 
 
+def test_a_provider_that_cannot_be_does_not_take_the_others_along():
+    model("m", provider("good"))
+    model("n", provider("bad", kind="openai"))
+    Provider.objects.filter(name="bad").update(base_url="gopher://x")
+    catalogue = CatalogueLoader().load()
+    assert found(catalogue, "m") == ("good", "m")
+    route = catalogue.find("n")
+    assert route is not None
+    assert route.targets == ()
+
+
 def test_patterns_are_not_listed_as_models():
     to = provider()
     model("m", to)

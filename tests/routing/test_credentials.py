@@ -86,6 +86,13 @@ def test_g28_a_changed_origin_demands_the_credential_again(base_url: str):
 
 
 @pytest.mark.django_db
+def test_the_same_credential_again_changes_nothing():
+    row = provider()
+    before = row.credential
+    assert save_provider(row, credential=SECRET).credential == before
+
+
+@pytest.mark.django_db
 def test_another_path_of_the_same_origin_keeps_the_credential():
     row = provider()
     row.base_url = "https://A.example:443/v2"

@@ -65,7 +65,7 @@ def test_one_request_probes_while_the_others_stay_away():
 def test_a_probe_that_nothing_is_heard_of_lapses():
     health = failing(5)
     health.claim_probe(PLACE, 30)
-    assert health.probe_out_for(PLACE, 61) == 0
+    assert health.probe_out_for(PLACE, 35) == 0
 
 
 def test_nothing_is_claimed_while_all_is_well():

@@ -338,6 +338,30 @@ def test_a_stream_can_be_read_on_after_a_cancelled_read():
     assert run(story()) == [b"a"]
 
 
+def test_oai_18_a_reader_who_pauses_makes_the_provider_wait():
+    blocked = asyncio.Event()
+
+    async def flood(_: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        for _turn in range(1000):
+            writer.write(b" " * 100_000)
+            try:
+                await asyncio.wait_for(writer.drain(), 0.2)
+            except TimeoutError:
+                blocked.set()
+                writer.close()
+                return
+
+    async def story() -> None:
+        async with (
+            raw_server(flood) as server,
+            build(config(server.url)).stream("openai_chat", BODY, {}),
+        ):
+            await blocked.wait()
+
+    run(story())
+
+
 def test_a_second_answer_that_nobody_asked_for_is_never_handed_on():
     async def twice(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(OK + OK.replace(b"{}", b"[]"))
