@@ -112,6 +112,7 @@ class Runtime:
                 version = await self._in_thread(read_version)
                 if version != self._version:
                     self._swap(await self._in_thread(self._load))
+                    await self._catalogues.close_replaced()
                 self._not_ready = None
             except DatabaseError as error:
                 self._not_ready = "the database is not available"
