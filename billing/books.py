@@ -116,7 +116,7 @@ def _label_differences(days: DayRange) -> Iterator[Difference]:
         day = day_of(quarter_of(row.started_at), row.timezone)
         if days.first <= day <= days.last:
             for kind, label in labels_of(row):
-                _add(by_ledger[kind, label, day, row.team_id], label_sums(row))
+                _add(by_ledger[day, kind, label, row.team_id], label_sums(row))
     totals = LabelTotal.objects.filter(day__gte=days.first, day__lte=days.last)
     yield from _compared("label", by_ledger, _stored(totals, LABEL_KEY, LABEL_SUMS), LABEL_SUMS)
 

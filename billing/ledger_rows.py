@@ -9,6 +9,7 @@ import orjson
 from django.db import connection
 
 from billing.entries import Entry
+from billing.many_rows import adapted
 from billing.models import LedgerEntry
 
 _TABLE = LedgerEntry._meta.db_table
@@ -29,7 +30,6 @@ _SQLITE_ROWS = 32_766 // _WIDTH
 def insert_rows(entries: Sequence[Entry]) -> list[Entry]:
     """Insert, inside the caller's transaction; return the entries that were new."""
     insert = _insert_sqlite if connection.vendor == "sqlite" else _copy
-    adapted = connection.ops.adapt_datetimefield_value
     with connection.wrap_database_errors:
         fresh = insert([(adapted(entry.started_at), *_row(entry)) for entry in entries])
     return [entry for entry in entries if (entry.request_id, entry.entry) in fresh]

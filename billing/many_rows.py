@@ -16,24 +16,20 @@ Row = tuple[Any, ...]
 def insert_many(
     table: str, columns: Sequence[str], rows: Iterable[Row], *, on_conflict: str
 ) -> None:
-    """Insert rows, each a tuple in the order of the columns. Datetimes must be in UTC."""
+    """Insert rows, each a tuple in the order of the columns, moments as `adapted` makes them."""
     head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 – see above
     values = f"({', '.join(['%s'] * len(columns))})"
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.executemany(f"{head}{values} {on_conflict}", [*map(_for_sqlite, rows)])
+            cursor.executemany(f"{head}{values} {on_conflict}", list(rows))
             return
         given = list(rows)
         statement = f"{head}{', '.join([values] * len(given))} {on_conflict}"
         cursor.execute(statement, list(chain.from_iterable(given)))
 
 
-def _for_sqlite(row: Row) -> Row:
-    """A row as Django's SQLite columns hold it: moments in UTC, without their offset."""
-    return tuple(_sqlite_value(value) for value in row)
-
-
-def _sqlite_value(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return str(value.replace(tzinfo=None))
-    return str(value) if isinstance(value, date) else value
+def adapted(moment: date) -> Any:
+    """A day or a moment in UTC as the database's driver takes it."""
+    if isinstance(moment, datetime):
+        return connection.ops.adapt_datetimefield_value(moment)
+    return connection.ops.adapt_datefield_value(moment)

@@ -15,7 +15,7 @@ import orjson
 from django.db import connection
 
 from billing.entries import Entry
-from billing.many_rows import insert_many
+from billing.many_rows import adapted, insert_many
 from billing.models import LabelTotal, LedgerEntry, SpendTotal
 
 # Upper edges in milliseconds; one more bucket holds what is slower.
@@ -41,7 +41,7 @@ SPEND_SUMS = (
     "cost_nano_usd",
     "unpriced_entries",
 )
-LABEL_KEY = ("kind", "label", "day", "team_id")
+LABEL_KEY = ("day", "kind", "label", "team_id")
 LABEL_SUMS = (
     "requests",
     "input_tokens",
@@ -51,7 +51,7 @@ LABEL_SUMS = (
 )
 
 SpendKey = tuple[datetime, int, int, str, str, str, str]
-LabelKey = tuple[str, str, date, int]
+LabelKey = tuple[date, str, str, int]
 
 _MERGED_HISTOGRAMS = {
     "postgresql": """
@@ -133,7 +133,7 @@ def add_to_totals(entries: Sequence[Entry]) -> None:
         SpendTotal._meta.db_table,
         (*SPEND_KEY, *SPEND_NAMES, *SPEND_SUMS, "latency_histogram"),
         (
-            (*key, *names[key], *sums, orjson.dumps(histograms[key]).decode())
+            (adapted(key[0]), *key[1:], *names[key], *sums, orjson.dumps(histograms[key]).decode())
             for key, sums in sorted(spend.items())
         ),
         on_conflict=_adding(SpendTotal._meta.db_table, SPEND_KEY, SPEND_SUMS)
@@ -144,7 +144,7 @@ def add_to_totals(entries: Sequence[Entry]) -> None:
         insert_many(
             LabelTotal._meta.db_table,
             (*LABEL_KEY, *LABEL_SUMS),
-            ((*key, *sums) for key, sums in sorted(labels.items())),
+            ((adapted(key[0]), *key[1:], *sums) for key, sums in sorted(labels.items())),
             on_conflict=_adding(LabelTotal._meta.db_table, LABEL_KEY, LABEL_SUMS),
         )
 
@@ -183,7 +183,7 @@ def _labels(entries: Sequence[Entry]) -> dict[LabelKey, list[int]]:
         day = day_of(quarter_of(entry.started_at), entry.timezone)
         sums = label_sums(entry)
         for kind, label in labels_of(entry):
-            key = (kind, label, day, entry.team_id)
+            key = (day, kind, label, entry.team_id)
             before = totals.get(key)
             if before is None:
                 totals[key] = list(sums)
