@@ -221,7 +221,7 @@ class Pipeline:
         except asyncio.CancelledError:
             running.end_abandoned(self._estimated(target, running, 0), began)
             raise
-        answer = crossing.answer(raw, call)
+        answer = crossing.answer(raw, call, created=int(running.arrival.at.timestamp()))
         self.health.succeeded(target, milliseconds_since(began), monotonic())
         running.end_served(self._consumed(target, running, answer), began)
         served = Served(target, running, len(running.attempts), admitted.max_tokens)

@@ -60,7 +60,7 @@ class Streams:
         call = running.call
         upstream_format, crossing = crossing_to(target, call)
         body = crossing.request(call, model=target.upstream_model, max_output_tokens=max_tokens)
-        pipe = crossing.stream(call)
+        pipe = crossing.stream(call, created=int(running.arrival.at.timestamp()))
         upstream = target.provider.stream(upstream_format, body, running.arrival.upstream_headers)
         chunks = await upstream.__aenter__()
         try:

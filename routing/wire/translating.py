@@ -52,20 +52,19 @@ class TranslatingPipe(FramePipe):
         self._reader = bridge.provider.stream_reader()
         self._writer = bridge.client.stream_writer(call, created)
         self._input_token_estimate = call.input_token_estimate
-        self._closed = False
 
     def _frame(self, frame: bytes) -> bytes:
         name, data = sse.read_event(frame)
         if data is None:
             return frame if sse.only_comments(frame) else b""
-        if self._closed:
+        if self.complete:
             return b""
         try:
             sent = [self._pass(event) for event in self._reader.read(name, data)]
         except orjson.JSONEncodeError:
             raise UpstreamProtocolError(_TOO_DEEP) from None
-        self.finished = self._reader.complete
-        if self._reader.ended:
+        self.finished = self._reader.finished
+        if self._reader.complete:
             sent.append(self._close())
         return b"".join(sent)
 
@@ -86,10 +85,10 @@ class TranslatingPipe(FramePipe):
         self.started = True
 
     def _last(self) -> bytes:
-        return b"" if self._closed else self._close()
+        return b"" if self.complete else self._close()
 
     def _close(self) -> bytes:
-        self._closed = True
+        self.complete = True
         estimate = Usage(self._input_token_estimate, output_tokens=self.output_tokens_seen)
         return self._writer.finish(self._reported or estimate)
 

@@ -13,14 +13,14 @@ class StreamReader(Protocol):
     """Reads a provider's events.
 
     Attributes:
-        complete: the answer is whole, even if nothing more comes.
-        ended: nothing more will come.
+        finished: the answer is whole, even if nothing more comes.
+        complete: the provider said its last word.
     """
 
     @property
-    def complete(self) -> bool: ...
+    def finished(self) -> bool: ...
     @property
-    def ended(self) -> bool: ...
+    def complete(self) -> bool: ...
 
     def read(self, name: bytes, data: bytes) -> Iterable[StreamEvent]:
         """What an event says. Raises UpstreamProtocolError, or the error that it carries."""

@@ -25,8 +25,8 @@ class AnthropicMessagesStreamReader:
     """Reads blocks; tool calls are numbered among themselves."""
 
     def __init__(self) -> None:
+        self.finished = False
         self.complete = False
-        self.ended = False
         self._figures: Json = {}
         # Number of the tool call in each block, and the input that its block started with.
         self._calls: dict[int, int] = {}
@@ -53,7 +53,7 @@ class AnthropicMessagesStreamReader:
                 yield self._usage(event.get("usage"))
                 yield from _finish(delta)
             case {"type": "message_stop"}:
-                self.complete = self.ended = True
+                self.finished = self.complete = True
 
     def _usage(self, usage: object) -> chat.UsageReported:
         if type(usage) is dict:

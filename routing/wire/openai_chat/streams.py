@@ -26,14 +26,14 @@ class OpenAIChatStreamReader:
     """Reads the one choice that a translated call asks for."""
 
     def __init__(self) -> None:
+        self.finished = False
         self.complete = False
-        self.ended = False
         self._started = False
         self._calls: set[int] = set()
 
     def read(self, name: bytes, data: bytes) -> Iterator[chat.StreamEvent]:
         if data.startswith(b"[DONE]"):
-            self.complete = self.ended = True
+            self.finished = self.complete = True
             return
         chunk = read_event_data(data)
         if chunk is None:
@@ -50,8 +50,8 @@ class OpenAIChatStreamReader:
                 self._started = True
                 yield chat.Started(str(chunk.get("id") or ""), str(chunk.get("model") or ""))
             yield from self._delta(object_of(choice.get("delta")))
-            if choice.get("finish_reason") and not self.complete:
-                self.complete = True
+            if choice.get("finish_reason") and not self.finished:
+                self.finished = True
                 yield chat.Finished(read_finish(choice["finish_reason"]))
 
     def _delta(self, delta: Json) -> Iterator[chat.StreamEvent]:
