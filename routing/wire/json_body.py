@@ -128,22 +128,19 @@ def _find_member(raw: bytes, key: str) -> tuple[int, int, int]:
     """Where a top-level member is: start of its key, start and end of its value."""
     token = b'"%b"' % key.encode()
     start = raw.find(token)
-    # One key of that name in the whole body is the one at the top, unless it is inside a string
-    # (then its quote is escaped), is a value, or the top one is spelled with escapes.
-    if (
-        start > 0
-        and raw.find(token, start + 1) < 0
-        and raw[start - 1 : start] != b"\\"
-        and not (b"\\u00" in raw and any(escape in raw for escape in _ESCAPED_LETTERS))
-    ):
-        colon = _skip_space(raw, start + len(token))
-        if raw[colon : colon + 1] == b":":
-            value = _skip_space(raw, colon + 1)
-            return start, value, _end_of_value(raw, value)
+    # The member is at the top, spelled plainly or with escapes: where nothing could be such an
+    # escape, a single occurrence is its key.
+    if start > 0 and raw.find(token, start + 1) < 0 and not _may_escape_names(raw):
+        value = _skip_space(raw, _skip_space(raw, start + len(token)) + 1)
+        return start, value, _end_of_value(raw, value)
     for name, start, value in _members(raw):
         if name == key:
             return start, value, _end_of_value(raw, value)
     raise KeyError(key)
+
+
+def _may_escape_names(raw: bytes) -> bool:
+    return b"\\u00" in raw and any(escape in raw for escape in _ESCAPED_LETTERS)
 
 
 def _members(raw: bytes) -> Iterator[tuple[str, int, int]]:
