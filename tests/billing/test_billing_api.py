@@ -6,29 +6,15 @@ from contextlib import aclosing
 
 import pytest
 from django.test import Client
-from django.urls import include, path
-from rest_framework.routers import DefaultRouter
 
-from billing.api import LedgerView, LimitViewSet, PriceViewSet
 from billing.csv_response import CsvResponse
-from billing.export_api import CostsView, SummaryView
 from billing.exports import costs_csv, read_export
 from billing.models import Limit, Price
 from billing.pricing import NANO_PER_USD
 from keys.models import Team, User
 from tests.billing.ledger_filling import call, fill
 
-router = DefaultRouter()
-router.register("limits", LimitViewSet)
-router.register("prices", PriceViewSet)
-urlpatterns = [
-    path("api/", include(router.urls)),
-    path("api/ledger/", LedgerView.as_view()),
-    path("api/costs.csv", CostsView.as_view()),
-    path("api/costs/summary.csv", SummaryView.as_view()),
-]
-
-pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+pytestmark = pytest.mark.django_db
 
 DAYS = {"from": "2026-03-10", "to": "2026-03-10"}
 PRICE = {"kind": "openai", "model": "gpt-4o", "input": "2.50", "output": "10.00"}

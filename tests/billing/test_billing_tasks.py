@@ -8,6 +8,7 @@ from billing.price_edits import set_price
 from billing.pricing import Price as Figures
 from billing.spend import unpriced_entries
 from billing.tasks import check_books, sync_prices
+from gateway_project.celery import app
 from routing.models import Provider
 from routing.tasks import price_unpriced_calls
 from tests.billing.ledger_filling import NOON, call, fill
@@ -59,3 +60,8 @@ def test_without_unpriced_calls_nothing_is_searched(django_assert_num_queries):
     fill(call())
     with django_assert_num_queries(1):
         price_unpriced_calls()
+
+
+def test_every_scheduled_task_exists():
+    app.loader.import_default_modules()
+    assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)

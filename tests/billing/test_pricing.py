@@ -22,7 +22,8 @@ from billing.usage import Usage
 
 ROOT = Path(__file__).resolve().parents[2]
 MONEY_MODULES = (
-    "pricing", "price_book", "price_edits", "price_sync", "usage", "entries", "exports", "reports",
+    "pricing", "price_book", "price_edits", "price_list", "price_sync", "usage", "entries",
+    "spend", "exports", "csv_text", "reports", "dashboard", "charging", "corrections",
 )  # fmt: skip
 
 OPTIONAL_FIGURES = (
