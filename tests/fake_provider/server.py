@@ -51,7 +51,7 @@ class FakeProvider:
         return [seen for seen in list(self.seen) if seen.json.get("model") == model]
 
     def wait_for(self, so: Callable[["FakeProvider"], bool], what: str) -> None:
-        wait_until(lambda: so(self), what, seconds=10)
+        wait_until(lambda: so(self), what, seconds=20)
 
     # The listener, from any thread.
 

@@ -57,6 +57,11 @@ def _call(gateway, name, *, stream):
         answer.read()
 
 
+def _name_of(seen):
+    content = seen.json["messages"][0]["content"]
+    return content if isinstance(content, str) else content[0]["text"]
+
+
 def _keep_calling(gateway, number, over):
     calls = 0
     while not over.is_set():
@@ -74,24 +79,31 @@ def _ledger(gateway):
     return list(csv.DictReader(io.StringIO(table)))
 
 
-@pytest.fixture(scope="module")
-def ledger(gateway, upstream):
-    """The ledger after five kills under load, a clean stop, and what recovery made of it."""
-    over = threading.Event()
-    callers = [
-        threading.Thread(target=_keep_calling, args=(gateway, number, over))
-        for number in range(CALLERS)
-    ]
-    for caller in callers:
-        caller.start()
+def _kill_again_and_again(gateway, upstream):
     rng = random.Random(2)  # noqa: S311 - moments, not secrets
     for _ in range(KILLS):
         served = len(upstream.seen)
         upstream.wait_for(lambda fake, n=served: len(fake.seen) > n + 20, "calls go on")
         time.sleep(rng.random() / 10)
         gateway.kill_worker()
-    upstream.wait_for(lambda fake: fake.seen[-1].finished, "the last kill is survived")
-    over.set()
+    served = len(upstream.seen)
+    upstream.wait_for(lambda fake: len(fake.seen) > served + 20, "the last kill is survived")
+
+
+@pytest.fixture(scope="module")
+def ledger(gateway, upstream):
+    """The ledger after five kills under load, a clean stop, and what recovery made of it."""
+    over = threading.Event()
+    callers = [
+        threading.Thread(target=_keep_calling, args=(gateway, number, over), daemon=True)
+        for number in range(CALLERS)
+    ]
+    for caller in callers:
+        caller.start()
+    try:
+        _kill_again_and_again(gateway, upstream)
+    finally:
+        over.set()
     for caller in callers:
         caller.join(15)
     gateway.stop()
@@ -100,7 +112,7 @@ def ledger(gateway, upstream):
 
 
 def test_every_finished_call_is_on_the_ledger_once_F30(ledger, upstream):
-    finished = {seen.json["messages"][0]["content"] for seen in upstream.seen if seen.finished}
+    finished = {_name_of(seen) for seen in upstream.seen if seen.finished}
     rows = Counter(row["end_user"] for row in ledger if row["entry"] == "0")
     assert {name: rows[name] for name in finished} == dict.fromkeys(finished, 1)
 
