@@ -15,9 +15,12 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-_SECRET = re.compile(
-    r"\bgw_[0-9A-Za-z]{43}\b|\bsk-[0-9A-Za-z_-]{16,}|(?<=Bearer )[0-9A-Za-z._~+/=-]{8,}"
-)
+# By what each begins with, which is looked for first: most lines have none of them.
+_SECRETS = {
+    "gw_": re.compile("gw_[0-9A-Za-z]{43}"),
+    "sk-": re.compile("sk-[0-9A-Za-z_-]{16,}"),
+    "Bearer ": re.compile("(?<=Bearer )[0-9A-Za-z._~+/=-]{8,}"),
+}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -29,7 +32,6 @@ def configure(settings: Mapping[str, str]) -> None:
     """
     level = settings["level"]
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -78,9 +80,17 @@ def _library_loggers(level: str) -> dict[str, dict[str, object]]:
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     line = orjson.dumps(event, default=str).decode()
-    # JSON escapes some control characters only; readers of lines split at the others too.
-    line = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
-    return _SECRET.sub("[secret]", line)
+    if not line.isascii() or "\x7f" in line:
+        # JSON escapes some control characters only; readers of lines split at the others too.
+        line = _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
+    return _without_secrets(line)
+
+
+def _without_secrets(line: str) -> str:
+    for beginning, secret in _SECRETS.items():
+        if beginning in line:
+            line = secret.sub("[secret]", line)
+    return line
 
 
 def _escaped(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -91,7 +101,7 @@ def _escaped(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
 
 
 def _console_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    return _SECRET.sub("[secret]", _CONSOLE(logger, method, event))
+    return _without_secrets(_CONSOLE(logger, method, event))
 
 
 _CONSOLE = structlog.dev.ConsoleRenderer(

@@ -6,15 +6,15 @@ one write, so it can run inside a task that is being cancelled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
 
 import structlog
-from billing.limits import Limits, Reservation
 
-from billing.entries import Admission, Attempt, Entry
+from billing.entries import Admission, Attempt, Charge, Entry
 from billing.journal import Journal
+from billing.limits import Limits, Reservation
 from billing.models import EntryStatus, UsageSource
 from billing.price_book import PriceBook
 from billing.pricing import Price, cost
@@ -24,7 +24,7 @@ from keys.errors import GatewayError
 from routing.catalogue import Target
 from routing.error_table import leaving
 from routing.errors import UpstreamError
-from routing.settlement import Consumed, charged
+from routing.settlement import Consumed, shared_out
 from routing.wire.call import CallRequest
 
 log = structlog.get_logger("gateway.request")
@@ -95,7 +95,7 @@ class RunningCall:
         consumed = Consumed(first_target, self.estimate(0), UsageSource.RECOVERED.value)
         self.books.journal.admit(
             Admission(
-                template=self._entry(consumed, 0, EntryStatus.RECOVERED.value),
+                template=self._entry(consumed, 0, EntryStatus.RECOVERED.value, "", None, ()),
                 holds=tuple((h.counter_id, h.unit, h.amount) for h in self.reservation.holds),
                 input_price=price.input if price else None,
                 output_price=price.output if price else None,
@@ -141,24 +141,36 @@ class RunningCall:
         if self.ended:
             return
         self.ended = True
-        entries = [self._entry(consumed, 0, status.value, code)]
-        for number, failure in enumerate(self.paid_failures, start=1):
-            entries.append(self._entry(failure, number, EntryStatus.ERROR.value, code))
-        costs = [entry.cost_nano_usd for entry in entries]
-        known = [amount for amount in costs if amount is not None]
-        self.cost_nano_usd = sum(known) if len(known) == len(costs) else None
+        consumptions = [consumed, *self.paid_failures]
+        costs = [self._cost(one) for one in consumptions]
+        known = [cost or 0 for cost in costs]
+        self.cost_nano_usd = None if None in costs else sum(known)
+        tokens = [one.usage.total_tokens for one in consumptions]
         charges = self.books.limits.settle(
-            self.reservation,
-            tokens=sum(entry.input_tokens + entry.output_tokens for entry in entries),
-            cost_nano_usd=sum(known),
+            self.reservation, tokens=sum(tokens), cost_nano_usd=sum(known)
         )
         units = {hold.counter_id: hold.unit for hold in self.reservation.holds}
-        entries = charged(entries, charges, units)
+        shares = shared_out(charges, units, list(zip(tokens, known, strict=True)))
+        if any(charge.excess for charge in charges):
+            consumptions[0] = replace(consumed, flags=(*consumed.flags, "beyond_bound"))
+        statuses = [status.value, *[EntryStatus.ERROR.value] * len(self.paid_failures)]
+        entries = [
+            self._entry(one, number, statuses[number], code, costs[number], shares[number])
+            for number, one in enumerate(consumptions)
+        ]
         self.books.journal.finish(entries)
         self.books.record(entries)
         _log(entries[0])
 
-    def _entry(self, consumed: Consumed, number: int, status: str, code: str = "") -> Entry:
+    def _entry(
+        self,
+        consumed: Consumed,
+        number: int,
+        status: str,
+        code: str,
+        cost_nano_usd: int | None,
+        charges: tuple[Charge, ...],
+    ) -> Entry:
         caller, usage, target = self.caller, consumed.usage, consumed.target
         spent = consumed.source != UsageSource.NONE
         price = self._price(target) if spent else None
@@ -187,7 +199,7 @@ class RunningCall:
             cache_write_1h_tokens=usage.cache_write_1h_tokens,
             output_tokens=usage.output_tokens,
             reasoning_tokens=usage.reasoning_tokens,
-            cost_nano_usd=(cost(usage, price) if price else None) if spent else 0,
+            cost_nano_usd=cost_nano_usd,
             usage_source=consumed.source,
             price_version=str(price.id) if price else "",
             cached=False,
@@ -196,7 +208,15 @@ class RunningCall:
             timezone=caller.timezone,
             flags=(*consumed.flags, "usage_suspect") if usage.suspect else consumed.flags,
             attempts=tuple(self.attempts) if number == 0 else (),
+            charges=charges,
         )
+
+    def _cost(self, consumed: Consumed) -> int | None:
+        """Nano-USD; None while the price is unknown."""
+        if consumed.source == UsageSource.NONE:
+            return 0
+        price = self._price(consumed.target)
+        return cost(consumed.usage, price) if price else None
 
     def _price(self, target: Target | None) -> Price | None:
         if target is None:

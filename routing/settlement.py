@@ -1,9 +1,9 @@
 """How the end of a call becomes ledger entries, and who among them pays which counter. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from billing.entries import Charge, Entry
+from billing.entries import Charge
 from billing.models import Unit, UsageSource
 from billing.usage import Usage
 from routing.catalogue import Target
@@ -21,36 +21,27 @@ class Consumed:
     flags: tuple[str, ...] = ()
 
 
-def charged(
-    entries: Sequence[Entry], charges: Sequence[Charge], units: Mapping[int, str]
-) -> list[Entry]:
-    """Give every entry its own part of what the call as a whole was charged.
+def shared_out(
+    charges: Sequence[Charge], units: Mapping[int, str], parts: Sequence[tuple[int, int]]
+) -> list[tuple[Charge, ...]]:
+    """Give every entry of a call its own part of what the call as a whole was charged.
 
     Args:
-        entries: entry 0 first; the request itself is charged there.
         units: of each counter, by its id.
+        parts: tokens and cost of each entry, entry 0 first; the request itself is charged there.
     """
-    if any(charge.excess for charge in charges):
-        entries = [replace(entries[0], flags=(*entries[0].flags, "beyond_bound")), *entries[1:]]
-    if len(entries) == 1:
-        return [replace(entries[0], charges=tuple(charges))]
+    if len(parts) == 1:
+        return [tuple(charges)]
     excess = {charge.counter_id: charge.excess for charge in charges}
-    result = []
-    for entry in entries:
+    shares = []
+    for number, (tokens, cost) in enumerate(parts):
         own = []
+        amounts = {Unit.REQUESTS: int(number == 0), Unit.TOKENS: tokens, Unit.USD: cost}
         for charge in charges:
-            amount = _amount(entry, units[charge.counter_id])
+            amount = amounts[Unit(units[charge.counter_id])]
             beyond = min(amount, excess[charge.counter_id])
             excess[charge.counter_id] -= beyond
             if amount:
                 own.append(Charge(charge.counter_id, amount, beyond))
-        result.append(replace(entry, charges=tuple(own)))
-    return result
-
-
-def _amount(entry: Entry, unit: str) -> int:
-    if unit == Unit.REQUESTS:
-        return int(entry.entry == 0)
-    if unit == Unit.TOKENS:
-        return entry.input_tokens + entry.output_tokens
-    return entry.cost_nano_usd or 0
+        shares.append(tuple(own))
+    return shares

@@ -19,12 +19,11 @@ from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
-from django.urls import get_resolver, set_script_prefix, set_urlconf
+from django.urls import get_resolver
 
 from keys.errors import InvalidRequestError
 from routing.error_table import BodyTooLargeError, MediaTypeError
-from routing.gateway_api.responses import StreamedResponse, error_response, format_of_path
+from routing.gateway_api.responses import ServedResponse, error_response, format_of_path
 from routing.request_id import new_request_id
 
 Scope = dict[str, Any]
@@ -131,8 +130,6 @@ class GatewayHandler(ASGIHandler):
         self._middleware_chain: Any = convert_exception_to_response(get_response)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        set_script_prefix("/")
-        set_urlconf(URLCONF)
         try:
             request = GatewayRequest(scope, receive)
         except UnicodeDecodeError:
@@ -144,7 +141,7 @@ class GatewayHandler(ASGIHandler):
         except ClientLeftError:
             return
 
-    async def _respond(self, request: GatewayRequest) -> HttpResponseBase:
+    async def _respond(self, request: GatewayRequest) -> HttpResponse | ServedResponse:
         host = request.META.get("HTTP_HOST", "")
         if host not in self._known_hosts:
             try:
@@ -157,46 +154,51 @@ class GatewayHandler(ASGIHandler):
                 self._known_hosts.add(host)
         if request.method == "OPTIONS" and "HTTP_ORIGIN" in request.META:
             return HttpResponse(status=NO_CONTENT)
-        response: HttpResponseBase = await self._middleware_chain(request)
+        response: HttpResponse | ServedResponse = await self._middleware_chain(request)
         return response
 
-    async def _send(self, request: GatewayRequest, response: HttpResponseBase, send: Send) -> None:
-        response.headers.setdefault("x-request-id", request.request_id)
-        response.headers.setdefault("Cache-Control", "no-store")
+    async def _send(
+        self, request: GatewayRequest, response: HttpResponse | ServedResponse, send: Send
+    ) -> None:
+        if isinstance(response, ServedResponse):
+            status, headers, body = 200, response.headers, response.body
+        else:
+            status, body = response.status_code, response.content
+            headers = [
+                (name.lower().encode(), value.encode("latin-1")) for name, value in response.items()
+            ]
+        headers.append((b"x-request-id", request.request_id.encode()))
+        headers.append((b"cache-control", b"no-store"))
         if format_of_path(request.path) == "anthropic_messages":
-            response.headers["request-id"] = request.request_id
+            headers.append((b"request-id", request.request_id.encode()))
         if self._cors_origins:
-            self._allow_origin(request, response)
-        if isinstance(response, HttpResponse) and response.status_code != NO_CONTENT:
-            response.headers["Content-Length"] = str(len(response.content))
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status_code,
-                "headers": [
-                    (name.lower().encode("ascii"), value.encode("latin-1"))
-                    for name, value in response.items()
-                ],
-            }
-        )
-        if isinstance(response, StreamedResponse):
-            await _relay(request, response.parts, send)
-        elif isinstance(response, HttpResponse):
-            body = b"" if request.method == "HEAD" else response.content
-            await send({"type": "http.response.body", "body": body})
+            headers += self._cors_headers(request)
+        if isinstance(body, bytes) and status != NO_CONTENT:
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        if isinstance(body, bytes):
+            out = b"" if request.method == "HEAD" else body
+            await send({"type": "http.response.body", "body": out})
+        else:
+            await _relay(request, body, send)
 
-    def _allow_origin(self, request: GatewayRequest, response: HttpResponseBase) -> None:
+    def _cors_headers(self, request: GatewayRequest) -> list[tuple[bytes, bytes]]:
         origin = request.META.get("HTTP_ORIGIN", "")
-        response.headers["Vary"] = "Origin"
-        if origin in self._cors_origins or "*" in self._cors_origins:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = "*"
-            if request.method == "OPTIONS":
-                response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
-                response.headers["Access-Control-Allow-Headers"] = request.META.get(
-                    "HTTP_ACCESS_CONTROL_REQUEST_HEADERS", _CORS_HEADERS
-                )
-                response.headers["Access-Control-Max-Age"] = "600"
+        headers = [(b"vary", b"Origin")]
+        if origin not in self._cors_origins and "*" not in self._cors_origins:
+            return headers
+        headers += [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-expose-headers", b"*"),
+        ]
+        if request.method == "OPTIONS":
+            asked = request.META.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", _CORS_HEADERS)
+            headers += [
+                (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+                (b"access-control-allow-headers", asked.encode("latin-1")),
+                (b"access-control-max-age", b"600"),
+            ]
+        return headers
 
     async def _refuse_undecodable(self, scope: Scope, send: Send) -> None:
         scope = {**scope, "query_string": b""}

@@ -1,13 +1,14 @@
 """Responses of the gateway's addresses: bytes that are ready, or a stream of them."""
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
 
 from billing.pricing import format_usd
 from keys.errors import GatewayError
@@ -20,20 +21,21 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:/@ -]")
 
 
-class StreamedResponse(HttpResponseBase):
-    """Server-sent events.
+@dataclass(frozen=True, slots=True)
+class ServedResponse:
+    """What a provider answered, ready to go out as it is.
+
+    Not Django's `HttpResponse`: building and encoding one header by header costs a tenth of all
+    that the gateway does for a call.
 
     Attributes:
-        parts: closed by the handler whatever happens; it settles the call when it is.
+        headers: lower case, encoded, without the content type's and the request's own.
+        body: whole; or a stream's parts, which the handler closes whatever happens, and which
+            settle the call when they are closed.
     """
 
-    streaming = True
-
-    def __init__(self, parts: AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> None:
-        super().__init__(content_type="text/event-stream", headers=dict(headers))
-        self.headers["Cache-Control"] = "no-cache, no-store"
-        self.headers["X-Accel-Buffering"] = "no"
-        self.parts = parts
+    headers: list[tuple[bytes, bytes]]
+    body: bytes | AsyncGenerator[bytes, None]
 
 
 def json_response(data: Any, status: int = 200) -> HttpResponse:
@@ -50,27 +52,27 @@ def error_response(error: GatewayError, request: "GatewayRequest") -> HttpRespon
     )
 
 
-def served_headers(served: Served, *, with_cost: bool = False) -> dict[str, str]:
+def served_headers(served: Served, *, with_cost: bool = False) -> list[tuple[bytes, bytes]]:
     """Who served a call, after how many attempts, at what cost, and what is left of the limits."""
     target, running = served.target, served.running
-    headers = {
-        "x-gateway-provider": header_safe(target.provider.name),
-        "x-gateway-model": header_safe(target.upstream_model),
-        "x-gateway-attempts": str(served.attempts),
-        "x-gateway-cache": "miss",
-    }
+    headers = [
+        (b"x-gateway-provider", header_value(target.provider.name)),
+        (b"x-gateway-model", header_value(target.upstream_model)),
+        (b"x-gateway-attempts", b"%d" % served.attempts),
+        (b"x-gateway-cache", b"miss"),
+    ]
     if with_cost and running.cost_nano_usd is not None:
-        headers["x-gateway-cost-usd"] = format_usd(running.cost_nano_usd)
+        headers.append((b"x-gateway-cost-usd", format_usd(running.cost_nano_usd).encode()))
     if served.max_tokens_set is not None:
-        headers["x-gateway-max-tokens"] = str(served.max_tokens_set)
+        headers.append((b"x-gateway-max-tokens", b"%d" % served.max_tokens_set))
     left = running.books.limits.tightest(running.caller, running.arrival.at)
-    for unit, state in (("requests", left.requests), ("tokens", left.tokens)):
+    for unit, state in ((b"requests", left.requests), (b"tokens", left.tokens)):
         if state is not None:
-            headers[f"x-ratelimit-limit-{unit}"] = str(state.ceiling)
-            headers[f"x-ratelimit-remaining-{unit}"] = str(state.remaining)
+            headers.append((b"x-ratelimit-limit-" + unit, b"%d" % state.ceiling))
+            headers.append((b"x-ratelimit-remaining-" + unit, b"%d" % state.remaining))
             if state.reset_at is not None:
                 seconds = (state.reset_at - running.arrival.at).total_seconds()
-                headers[f"x-ratelimit-reset-{unit}"] = go_duration(seconds)
+                headers.append((b"x-ratelimit-reset-" + unit, go_duration(seconds).encode()))
     return headers
 
 
@@ -84,9 +86,10 @@ def go_duration(seconds: float) -> str:
     return f"{minutes}m{left}s" if minutes else f"{left}s"
 
 
-def header_safe(text: str) -> str:
-    """Names are an admin's free text; a header takes only what can break none."""
-    return _UNSAFE.sub("_", text)[:200]
+@lru_cache(maxsize=4096)
+def header_value(text: str) -> bytes:
+    """Names are an admin's or a caller's free text; a header takes only what can break none."""
+    return _UNSAFE.sub("_", text)[:200].encode()
 
 
 def format_of_path(path: str) -> str:

@@ -12,7 +12,6 @@ import structlog
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
-from django.http.response import HttpResponseBase
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -39,7 +38,7 @@ from routing.gateway_api import listings, openapi
 from routing.gateway_api.arrival import arrival_of, end_user_header
 from routing.gateway_api.handler import ClientLeftError, GatewayRequest, closing_when_client_leaves
 from routing.gateway_api.responses import (
-    StreamedResponse,
+    ServedResponse,
     error_response,
     json_response,
     served_headers,
@@ -49,6 +48,7 @@ from routing.wire.bridges import add_gateway_fields
 from routing.wire.call import CallRequest, read_request
 
 log = structlog.get_logger(__name__)
+_EVENT_STREAM = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
 
 
 class GatewayKey(BaseAuthentication):
@@ -67,7 +67,7 @@ class GatewayView(APIView):
 
     async def dispatch(  # type: ignore[override]  # asynchronous, see the module's docstring
         self, request: GatewayRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    ) -> HttpResponse | ServedResponse:
         self.request = request
         self.caller: Caller | None = None
         self.call: CallRequest | None = None
@@ -76,7 +76,7 @@ class GatewayView(APIView):
             if handler is None or request.method == "OPTIONS":
                 raise MethodNotAllowedError(f"{request.path} does not answer {request.method}.")
             self.caller = await self._authenticate(request)
-            response: HttpResponseBase = await handler(request, self.caller, **kwargs)
+            response: HttpResponse | ServedResponse = await handler(request, self.caller, **kwargs)
             return response
         except ClientLeftError:
             raise
@@ -146,21 +146,21 @@ class CallView(GatewayView):
 
     wire_format: ClassVar[str]
 
-    async def serve(self, request: GatewayRequest, caller: Caller) -> HttpResponseBase:
+    async def serve(self, request: GatewayRequest, caller: Caller) -> HttpResponse | ServedResponse:
         call = self.call = read_request(self.wire_format, await request.read_json_body())
         arrival = arrival_of(request, caller, call)
         services: Services = request.scope["state"]["services"]
         async with closing_when_client_leaves(request):
             if call.stream:
                 stream = await services.pipeline.stream(caller, call, arrival)
-                return StreamedResponse(stream.parts, served_headers(stream.served))
+                return ServedResponse(
+                    [*served_headers(stream.served), *_EVENT_STREAM], stream.parts
+                )
             answer = await services.pipeline.answer(caller, call, arrival)
         headers = served_headers(answer.served, with_cost=True)
-        return HttpResponse(
-            self.encode(answer.body, answer.served.target.provider.name, request),
-            headers=headers,
-            content_type="application/json",
-        )
+        headers.append((b"content-type", b"application/json"))
+        provider = answer.served.target.provider.name
+        return ServedResponse(headers, self.encode(answer.body, provider, request))
 
     def encode(self, body: bytes, provider: str, request: GatewayRequest) -> bytes:
         return body
@@ -172,7 +172,7 @@ class ChatCompletionsView(CallView):
     wire_format = "openai_chat"
 
     @openapi.chat_completions
-    async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponseBase:
+    async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponse | ServedResponse:
         return await self.serve(request, caller)
 
     def encode(self, body: bytes, provider: str, request: GatewayRequest) -> bytes:
@@ -185,7 +185,7 @@ class MessagesView(CallView):
     wire_format = "anthropic_messages"
 
     @openapi.messages
-    async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponseBase:
+    async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponse | ServedResponse:
         return await self.serve(request, caller)
 
 
