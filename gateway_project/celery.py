@@ -6,11 +6,13 @@ REDIS_URL is set; results are not kept.
 
 import os
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
+from celery.schedules import crontab
 
 from gateway_project import lifeline
 
@@ -58,7 +60,24 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_enable_remote_control=False,
     worker_send_task_events=False,
-    beat_schedule={},
+    beat_schedule={
+        "sync prices": {
+            "task": "billing.sync_prices",
+            "schedule": crontab(hour="3", minute="17"),
+        },
+        "check books": {
+            "task": "billing.check_books",
+            "schedule": crontab(hour="2", minute="41"),
+        },
+        "clear sessions": {
+            "task": "gateway_project.clear_sessions",
+            "schedule": crontab(hour="4", minute="7"),
+        },
+        "price unpriced calls": {
+            "task": "routing.price_unpriced_calls",
+            "schedule": timedelta(minutes=1),
+        },
+    },
 )
 app.autodiscover_tasks()
 

@@ -6,6 +6,7 @@ open calls go on for at most DRAIN_SECONDS. A SIGINT after that ends at once.
 
 import argparse
 import gc
+import os
 import signal
 import socket
 import sys
@@ -30,6 +31,9 @@ class GatewayServer(uvicorn.Server):
 
 
 def main(arguments: list[str]) -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
+    # First of all: a malformed variable ends it here, with one line.
+    drain_seconds = settings.ENVIRONMENT.drain_seconds
     parser = argparse.ArgumentParser(prog="python -m gateway_project.worker", description=__doc__)
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     listening = socket.socket(fileno=parser.parse_args(arguments).fd)
@@ -50,7 +54,7 @@ def main(arguments: list[str]) -> int:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=settings.ENVIRONMENT.drain_seconds,
+            timeout_graceful_shutdown=drain_seconds,
         )
     )
     server.run(sockets=[listening])
