@@ -18,8 +18,8 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
-from django.http import HttpResponse
-from django.urls import get_resolver
+from django.http import HttpRequest, HttpResponse
+from django.urls import ResolverMatch, get_resolver
 
 from keys.errors import InvalidRequestError
 from routing.error_table import BodyTooLargeError, MediaTypeError
@@ -118,6 +118,7 @@ class GatewayHandler(ASGIHandler):
         super().__init__()
         # Import the views now: a mistake in them must stop the start, not the first request.
         get_resolver(URLCONF).url_patterns  # noqa: B018 - a cached property
+        self._fixed_addresses: dict[str, ResolverMatch] = {}
         self._known_hosts: set[str] = set()
         self._cors_origins = frozenset(settings.CORS_ALLOWED_ORIGINS)
 
@@ -128,6 +129,15 @@ class GatewayHandler(ASGIHandler):
         # The chain has one link: from the address to its view, its exceptions made responses.
         get_response: Any = self._get_response_async  # type: ignore[attr-defined]  # not in stubs
         self._middleware_chain: Any = convert_exception_to_response(get_response)
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """As Django's; the addresses without parameters are few and are resolved once."""
+        match = self._fixed_addresses.get(request.path_info)
+        if match is None:
+            match = super().resolve_request(request)
+            if not match.kwargs:
+                self._fixed_addresses[request.path_info] = match
+        return match
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
