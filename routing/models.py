@@ -51,9 +51,7 @@ class Model(models.Model):
         LOWEST_COST = "lowest_cost", "lowest cost"
 
     name = models.CharField(max_length=200, unique=True)
-    strategy = models.CharField(
-        max_length=16, choices=Strategy.choices, default=Strategy.PRIORITY
-    )
+    strategy = models.CharField(max_length=16, choices=Strategy.choices, default=Strategy.PRIORITY)
     fallbacks = models.JSONField(
         default=list, blank=True, help_text="Other model names, tried in this order."
     )

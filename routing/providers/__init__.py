@@ -1,11 +1,13 @@
 """Providers: one file a kind, each with `build(config)`."""
 
-from routing.providers import anthropic, demo, openai
+from routing.providers.anthropic import build as build_anthropic
+from routing.providers.demo import build as build_demo
+from routing.providers.openai import build as build_openai
 from routing.providers.upstream import ProviderConfig, Upstream
 
 __all__ = ["ProviderConfig", "Upstream", "build"]
 
-_BUILDERS = {"anthropic": anthropic.build, "demo": demo.build, "openai": openai.build}
+_BUILDERS = {"anthropic": build_anthropic, "demo": build_demo, "openai": build_openai}
 
 
 def build(config: ProviderConfig) -> Upstream:
