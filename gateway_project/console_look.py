@@ -1,8 +1,17 @@
 """How the console looks: unfold's title, symbol and sidebar."""
 
+from typing import Any
 
-def _item(title: str, icon: str, link: str) -> dict[str, str]:
+from django.http import HttpRequest
+
+
+def _item(title: str, icon: str, link: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": link}
+
+
+def _is_dashboard(request: HttpRequest) -> bool:
+    # Every address begins with a slash, so that by itself this item would always be lit.
+    return request.path == "/"
 
 
 UNFOLD = {
@@ -18,7 +27,7 @@ UNFOLD = {
         "navigation": [
             {
                 "items": [
-                    _item("Dashboard", "dashboard", "/"),
+                    {**_item("Dashboard", "dashboard", "/"), "active": _is_dashboard},
                     _item("Logs", "receipt_long", "/logs/"),
                     _item("Costs", "payments", "/costs/"),
                 ]
@@ -30,7 +39,6 @@ UNFOLD = {
                     _item("Teams", "groups", "/admin/keys/team/"),
                     _item("Keys", "key", "/admin/keys/apikey/"),
                     _item("Limits", "speed", "/admin/billing/limit/"),
-                    _item("Users", "person", "/admin/keys/user/"),
                 ],
             },
             {
@@ -40,6 +48,24 @@ UNFOLD = {
                     _item("Providers", "cloud", "/admin/routing/provider/"),
                     _item("Models", "alt_route", "/admin/routing/model/"),
                     _item("Prices", "sell", "/admin/billing/price/"),
+                ],
+            },
+            {
+                "title": "Records",
+                "separator": True,
+                "items": [
+                    _item("Ledger", "menu_book", "/admin/billing/ledgerentry/"),
+                    _item("Refused calls", "block", "/admin/billing/refusedcall/"),
+                    _item("Spend totals", "functions", "/admin/billing/spendtotal/"),
+                ],
+            },
+            {
+                "title": "Administration",
+                "separator": True,
+                "items": [
+                    _item("Users", "person", "/admin/keys/user/"),
+                    _item("Staff tokens", "badge", "/admin/keys/stafftoken/"),
+                    _item("API documents", "api", "/api/docs/"),
                 ],
             },
         ],

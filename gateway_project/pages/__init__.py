@@ -1,0 +1,1 @@
+"""The console's pages for people who read: dashboard, logs, costs. They join the rooms."""
