@@ -25,7 +25,7 @@ from billing.price_book import PriceBook, load_price_book
 from billing.recovery import recover_leftovers
 from billing.refusals import RefusalWriter
 from billing.workers import new_name, register, retire
-from keys.authentication import KeyRing
+from keys.authentication import KeyRing, still_good
 from keys.versions import read_version
 from routing.catalogue import Catalogue, CatalogueLoader
 from routing.gateway_api.services import Services
@@ -112,6 +112,7 @@ class Runtime:
                 version = await self._in_thread(read_version)
                 if version != self._version:
                     self._swap(await self._in_thread(self._load))
+                    await self._end_streams_of_revoked_keys()
                     await self._catalogues.close_replaced()
                 self._not_ready = None
             except DatabaseError as error:
@@ -123,6 +124,12 @@ class Runtime:
             if loop.time() - tidied >= TIDY_SECONDS:
                 tidied = loop.time()
                 await self._limits.tidy(datetime.now(UTC))
+
+    async def _end_streams_of_revoked_keys(self) -> None:
+        streams = self._pipeline.streams
+        if open_keys := streams.open_keys():
+            good = await self._in_thread(lambda: still_good(open_keys))
+            streams.end_all_of(open_keys - good)
 
     def _swap(self, configuration: Configuration) -> None:
         self._version = configuration.version

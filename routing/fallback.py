@@ -11,6 +11,7 @@ from random import Random
 from time import monotonic
 from typing import TypeVar
 
+from keys.errors import GatewayError, InvalidRequestError
 from routing.catalogue import Target
 from routing.errors import NoTargetAvailableError, UpstreamAuthError, UpstreamError
 from routing.health import Health
@@ -36,9 +37,10 @@ async def first_to_serve(
 
     Raises:
         UpstreamError: the last failure, when none served.
+        InvalidRequestError: no target's words can say what is asked. HTTP 400.
     """
     left = list(candidates)
-    last: UpstreamError | None = None
+    last: GatewayError | None = None
     for number in range(max_attempts):
         target = left[number % len(left)]
         if number >= len(candidates):
@@ -51,6 +53,10 @@ async def first_to_serve(
         began = monotonic()
         try:
             return await attempt(target)
+        except InvalidRequestError as error:
+            # This target's words cannot say what is asked; another's may.
+            last = last or error
+            left.remove(target)
         except UpstreamError as error:
             last = error
             running.attempt_failed(target, error, began)
@@ -59,14 +65,14 @@ async def first_to_serve(
                 raise
             if isinstance(error, UpstreamAuthError):
                 left.remove(target)
-            if not left:
-                break
+        if not left:
+            break
     if last is None:
         raise NoTargetAvailableError("No provider of this model is available.")
     raise last
 
 
-def _pause(error: UpstreamError | None, again: int, random: Random) -> float | None:
+def _pause(error: GatewayError | None, again: int, random: Random) -> float | None:
     """Seconds before the same targets are asked again; None when that is too long to wait."""
     back_off = FIRST_BACK_OFF_SECONDS * 2**again * (0.5 + random.random())
     asked = error.retry_after_seconds if error else None

@@ -7,17 +7,18 @@ which a client has whole is always on the books, also when this process is kille
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from time import monotonic
+from typing import cast
 
 import structlog
 
 from billing.models import UsageSource
 from routing.catalogue import Target
 from routing.crossing import crossing_to
-from routing.error_table import frame_of
+from routing.error_table import StreamKeyRevokedError, frame_of
 from routing.errors import StreamBrokenError, UpstreamError, UpstreamFailingError
 from routing.health import Health
 from routing.running_call import RunningCall, milliseconds_since
@@ -45,12 +46,22 @@ class OpenStream:
     first: bytes
 
 
+@dataclass(slots=True, eq=False)
+class _Relay:
+    """A stream that is being passed on, and the task that does it."""
+
+    key_id: int
+    task: asyncio.Task[None]
+    revoked: bool = False
+
+
 class Streams:
     """Opens and relays the streams of one process."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
         self._draining: set[asyncio.Task[None]] = set()
+        self._relaying: set[_Relay] = set()
 
     async def open(
         self, target: Target, running: RunningCall, max_tokens: int | None
@@ -81,6 +92,8 @@ class Streams:
         """Pass a stream on, and end its call before its last bytes go out."""
         pipe = opened.pipe
         progress = _Progress(running)
+        here = _Relay(running.caller.key_id, cast("asyncio.Task[None]", asyncio.current_task()))
+        self._relaying.add(here)
         try:
             if pipe.complete:
                 self._end_stream(opened, running)
@@ -93,6 +106,8 @@ class Streams:
                     progress.note(pipe.output_tokens_seen)
                 if out:
                     yield out
+                if pipe.failure is not None:
+                    raise pipe.failure
             tail = pipe.end()
             self._end_stream(opened, running)
             if tail:
@@ -100,8 +115,27 @@ class Streams:
         except UpstreamError as error:
             self._end_broken(opened, running, error)
             yield frame_of(error, running.call.format, running.arrival.request_id)
+        except asyncio.CancelledError:
+            if not here.revoked:
+                raise
+            here.task.uncancel()
+            revoked = StreamKeyRevokedError("The API key was revoked while this stream was open.")
+            running.end_broken(_consumed(opened, running), revoked, opened.began)
+            yield frame_of(revoked, running.call.format, running.arrival.request_id)
         finally:
+            self._relaying.discard(here)
             await self._close(opened, running)
+
+    def open_keys(self) -> set[int]:
+        """The ids of the keys that have a stream open."""
+        return {relay.key_id for relay in self._relaying}
+
+    def end_all_of(self, key_ids: Collection[int]) -> None:
+        """End the streams of keys that are no longer good, each with an error frame."""
+        for relay in self._relaying:
+            if relay.key_id in key_ids and not relay.revoked:
+                relay.revoked = True
+                relay.task.cancel()
 
     async def _close(self, opened: OpenStream, running: RunningCall) -> None:
         # Settle here: a reader who left must not keep tokens reserved.
