@@ -4,6 +4,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
+_OURS = "gateway_project"
+
 
 def _item(title: str, icon: str, link: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": link}
@@ -19,6 +21,9 @@ UNFOLD = {
     "SITE_HEADER": "AI gateway",
     "SITE_SYMBOL": "hub",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": f"/static/{_OURS}/icon.svg"},
+    ],
     "SHOW_VIEW_ON_SITE": False,
     "LOGIN": {"form": "keys.sign_in.SignInForm"},
     "SIDEBAR": {

@@ -1,5 +1,6 @@
 """How the console's pages write amounts, counts and durations."""
 
+from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from django import template
@@ -60,11 +61,13 @@ def short(count: int) -> str:
     if count < 10_000:
         return f"{count:,}"
     unit, name = next((unit, name) for unit, name in _UNITS if count >= unit)
-    return f"{Decimal(count) / unit:.{_digits(count // unit)}f} {name}"
+    return f"{_three_digits(Decimal(count) / unit)} {name}"
 
 
-def _digits(whole: int) -> int:
-    return 2 if whole < 10 else 1 if whole < 100 else 0
+def _three_digits(value: Decimal) -> str:
+    decimals = 2 if value < 10 else 1 if value < 100 else 0
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 @register.filter
@@ -80,8 +83,14 @@ def duration(milliseconds: int | None) -> str:
     if milliseconds < 1000:
         return f"{milliseconds} ms"
     if milliseconds < 60_000:
-        return f"{Decimal(milliseconds) / 1000:.{_digits(milliseconds // 1000)}f} s"
+        return f"{_three_digits(Decimal(milliseconds) / 1000)} s"
     return f"{milliseconds // 60_000} min {milliseconds // 1000 % 60} s"
+
+
+@register.filter
+def instant(text: str) -> datetime:
+    """A moment of a receipt, to be shown in the page's zone."""
+    return datetime.fromisoformat(text)
 
 
 @register.filter
