@@ -11,6 +11,8 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models.signals import post_save
+from django.dispatch import receiver
 
 from billing.models import Limit, Unit, Window
 from keys.models import ApiKey, Team
@@ -78,10 +80,15 @@ def change_limit(limit: Limit, **changes: Any) -> Limit:
         return _replaced(current)
 
 
-def follow_timezone(team: Team) -> None:
-    """After a team moved to another zone: its days, weeks and months begin there from now on."""
-    for limit in team.limits.filter(window__in=_CALENDAR).exclude(timezone=team.timezone):
-        change_limit(limit, timezone=team.timezone)
+@receiver(post_save, sender=Team)
+def _follow_timezone(instance: Team, **_: Any) -> None:
+    """After a team moved to another zone: its days, weeks and months begin there from now on.
+
+    A signal, because a team is edited in a room that does not know of limits.
+    """
+    moved = instance.limits.filter(window__in=_CALENDAR).exclude(timezone=instance.timezone)
+    for limit in moved:
+        change_limit(limit, timezone=instance.timezone)
 
 
 def check_limit(limit: Limit) -> None:

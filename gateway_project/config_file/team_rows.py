@@ -5,7 +5,7 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 
 from billing.ceilings import show_ceiling
-from billing.limit_edits import change_limit, create_limit, follow_timezone
+from billing.limit_edits import change_limit, create_limit
 from billing.models import Limit
 from gateway_project.config_file.document import ConfigError
 from gateway_project.config_file.entries import KeyEntry, LimitEntry, LimitIdentity, TeamEntry
@@ -31,7 +31,6 @@ def apply_team(entry: TeamEntry, report: Report, now: datetime) -> None:
     if differences:
         check(team, entry.path)
         team.save()
-        follow_timezone(team)
     _apply_limits(entry.limits, team, None, report)
     for key in entry.keys:
         _apply_key(key, team, report, now)

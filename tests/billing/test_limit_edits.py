@@ -9,7 +9,7 @@ from django.utils import timezone
 from billing.counter_sweep import sweep_counters
 from billing.errors import LimitExceededError
 from billing.ledger import post
-from billing.limit_edits import change_limit, create_limit, follow_timezone
+from billing.limit_edits import change_limit, create_limit
 from billing.limits import load_limits
 from billing.models import Counter, Holding, Limit
 from keys.versions import read_version
@@ -109,7 +109,6 @@ def test_a_team_that_moves_takes_its_days_along(team):
     create_limit(team, unit="requests", window="minute", ceiling=1)
     team.timezone = "Asia/Tokyo"
     team.save()
-    follow_timezone(team)
     assert set(Limit.objects.values_list("window", "timezone")) == {
         ("day", "Asia/Tokyo"),
         ("minute", "Europe/Paris"),
