@@ -7,3 +7,4 @@ class GatewayAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold brings 
     site_title = "AI gateway"
     site_header = "AI gateway"
     index_title = "Console"
+    index_template = "console/index.html"

@@ -1,13 +1,16 @@
 """The console's pages for users, teams, API keys and staff tokens."""
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from unfold.admin import ModelAdmin
+from django.utils.html import format_html
+from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
 from keys.accounts import (
@@ -18,11 +21,32 @@ from keys.accounts import (
     set_one_time_password,
 )
 from keys.admin_forms import ApiKeyForm, TeamForm, UserForm
-from keys.handed_out_admin import HandedOutAdmin, confirm_page
+from keys.handed_out_admin import HandedOutAdmin, confirm_page, state_column
 from keys.issuing import put_secret, put_staff_secret, revoke_key, revoke_staff_token
 from keys.model_names import hints
 from keys.models import ApiKey, StaffToken, Team, User
 from keys.shown_once import keep_until_answer, secret_page
+
+# Who may do what hangs on being an administrator, not on Django's groups.
+admin.site.unregister(Group)
+
+
+class KeysInline(TabularInline):  # type: ignore[misc]  # unfold brings no types
+    """A team's keys, on the team's page: to look at, each with a link to its own page."""
+
+    model = ApiKey
+    fields = readonly_fields = ("name", "prefix", "state", "expires_at", "created_at")
+    ordering = ("revoked_at", "name")
+    show_change_link = True
+    can_delete = False
+    extra = 0
+    state = state_column
+
+    def has_add_permission(self, request: HttpRequest, obj: Team | None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Team | None = None) -> bool:
+        return False
 
 
 @admin.register(Team)
@@ -31,7 +55,11 @@ class TeamAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
     list_display = ("name", "timezone", "live_keys", "created_at")
     search_fields = ("name",)
     # Other rooms append what belongs to a team, such as its limits, from their own admin.py.
-    inlines: ClassVar[list[Any]] = []
+    inlines: ClassVar[list[Any]] = [KeysInline]
+
+    def get_inlines(self, request: HttpRequest, obj: Team | None) -> list[Any]:
+        # A team that is being made has no keys to look at.
+        return [inline for inline in self.inlines if obj or inline is not KeysInline]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
         teams: QuerySet[Team] = super().get_queryset(request)
@@ -45,6 +73,10 @@ class TeamAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
         super().save_model(request, obj, form, change)
         for hint in hints(obj.allowed_models or ()):
             messages.warning(request, hint)
+        if not change:
+            add_key = f"{reverse('admin:keys_apikey_add')}?{urlencode({'team': obj.pk})}"
+            next_step = 'Next: <a href="{}">issue a key</a> to the team {}.'
+            messages.info(request, format_html(next_step, add_key, obj.name))
 
     def has_delete_permission(self, request: HttpRequest, obj: Team | None = None) -> bool:
         # What a team's keys spent refers to it: it goes only when it never had any.
@@ -63,6 +95,7 @@ class ApiKeyAdmin(HandedOutAdmin):
     autocomplete_fields = ("team",)
     inlines: ClassVar[list[Any]] = []
     title_once = "The secret of the new API key"
+    once_copied = "keys/use_key.html"
     put_secret = staticmethod(put_secret)
     revoke = staticmethod(revoke_key)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import action as list_action
 from django.db.models import QuerySet
@@ -19,24 +20,30 @@ from keys.models import User
 from keys.shown_once import keep_until_answer, secret_page
 
 
+@display(  # type: ignore[untyped-decorator]  # unfold
+    description="State",
+    label={"live": "success", "expired": "warning", "revoked": "danger"},
+)
+def state_column(admin: Any, obj: Any) -> str:
+    """Whether what was handed out still opens anything."""
+    if obj.revoked_at is not None:
+        return "revoked"
+    expires_at = getattr(obj, "expires_at", None)
+    return "expired" if expires_at is not None and expires_at <= timezone.now() else "live"
+
+
 class HandedOutAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
     """Pages of a model with `revoked_at` whose secret only its creation shows."""
 
     title_once: str
+    # A template that says, below the secret, what to do with it.
+    once_copied = ""
     put_secret: Callable[..., str]
     revoke: Callable[[Any, datetime], None]
     actions = ("revoke_selected",)
     actions_detail = ("revoke_one",)
 
-    @display(  # type: ignore[untyped-decorator]  # unfold
-        description="State",
-        label={"live": "success", "expired": "warning", "revoked": "danger"},
-    )
-    def state(self, obj: Any) -> str:
-        if obj.revoked_at is not None:
-            return "revoked"
-        expires_at = getattr(obj, "expires_at", None)
-        return "expired" if expires_at is not None and expires_at <= timezone.now() else "live"
+    state = state_column
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
@@ -48,7 +55,11 @@ class HandedOutAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no type
     ) -> HttpResponse:
         return secret_page(
             request,
-            self.admin_site.each_context(request),
+            {
+                **self.admin_site.each_context(request),
+                "once_copied": self.once_copied,
+                "gateway_url": settings.PUBLIC_URL,
+            },
             title=f"{self.title_once} {obj}",
             done_url=self._list_url(),
         )

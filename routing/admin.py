@@ -7,6 +7,8 @@ from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import action, display
 
@@ -70,6 +72,8 @@ class ProviderAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
         if not change and form.cleaned_data.get("add_usual_models"):
             names = add_usual_models(obj)
             messages.success(request, f"Models added: {', '.join(names)}.")
+        if not change:
+            messages.info(request, _next_step(obj))
         # Saves once more, unchanged, and then runs the button that was pressed.
         super().save_model(request, obj, form, change)
 
@@ -77,6 +81,14 @@ class ProviderAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
     def test_connection(self, request: HttpRequest, obj: Provider) -> None:
         # After the commit: no transaction may stay open while a provider takes its time.
         transaction.on_commit(partial(_tell, request, obj))
+
+
+def _next_step(provider: Provider) -> str:
+    if provider.targets.exists():
+        next_step = 'Next: <a href="{}">issue a key</a> and call one of its models.'
+        return format_html(next_step, reverse("admin:keys_apikey_add"))
+    next_step = 'Next: <a href="{}">add a model</a> that leads to {}.'
+    return format_html(next_step, reverse("admin:routing_model_add"), provider.name)
 
 
 def _tell(request: HttpRequest, provider: Provider) -> None:
