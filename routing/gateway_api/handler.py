@@ -8,7 +8,7 @@ A body is read only when its view asks for it, so that a bad key is refused befo
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from io import BytesIO
 from time import monotonic
@@ -31,7 +31,9 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 LARGEST_BODY_BYTES = 20 * 1024 * 1024
-NO_CONTENT = 204
+DISCARDED_BEYOND_BYTES = 1024 * 1024
+DISCARD_SECONDS = 5.0
+NO_CONTENT, TOO_LARGE = 204, 413
 URLCONF = "routing.gateway_api.urls"
 _CORS_HEADERS = "authorization, content-type, x-api-key, api-key, x-user-id, anthropic-version"
 
@@ -87,6 +89,20 @@ class GatewayRequest(ASGIRequest):
             parts += message.get("body", b"")
             _refuse_beyond_bound(len(parts))
         return bytes(parts)
+
+    async def discard_rest(self) -> None:
+        """Let a refused client finish sending, within bounds, so that it reads the refusal.
+
+        Closing on unread bytes resets the connection, and the answer is lost with it.
+        """
+        left = LARGEST_BODY_BYTES + DISCARDED_BEYOND_BYTES
+        with suppress(ClientLeftError, TimeoutError):
+            async with asyncio.timeout(DISCARD_SECONDS):
+                while left > 0:
+                    message = await self._next_message()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
 
     def elapsed_ms(self) -> int:
         return int((monotonic() - self.arrived_monotonic) * 1000)
@@ -188,6 +204,10 @@ class GatewayHandler(ASGIHandler):
         await send({"type": "http.response.start", "status": status, "headers": headers})
         if isinstance(body, bytes):
             out = b"" if request.method == "HEAD" else body
+            if status == TOO_LARGE:
+                await send({"type": "http.response.body", "body": out, "more_body": True})
+                await request.discard_rest()
+                out = b""
             await send({"type": "http.response.body", "body": out})
         else:
             await _relay(request, body, send)
