@@ -1,0 +1,71 @@
+"""The console in a real browser, signed in, with calls to look at."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+from playwright.sync_api import Page
+
+from billing.limit_edits import create_limit
+from keys.accounts import create_administrator
+from keys.models import Team
+from tests.billing.ledger_filling import call, fill
+
+
+@dataclass
+class Console:
+    """A tab at the console.
+
+    Attributes:
+        complaints: what the browser found wrong, such as a breach of the page's policy.
+    """
+
+    url: str
+    page: Page
+    request_id: str
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, address: str) -> Page:
+        self.page.goto(f"{self.url}{address}")
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _orm_beside_the_browser() -> Iterator[None]:
+    """Playwright keeps an event loop running in this thread, where nothing else is async."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        yield
+
+
+@pytest.fixture
+def visit(transactional_db: None) -> tuple[str, str]:
+    """Made before the browser runs: an administrator's session, and the id of a call."""
+    user, _ = create_administrator("ada", "correct-horse-battery")
+    team = Team.objects.create(name="research")
+    create_limit(team, unit="usd", window="month", ceiling=5_000_000_000)
+    entry = call(team_id=team.pk, started_at=datetime.now(UTC))
+    fill(entry)
+    client = Client()
+    client.force_login(user)
+    return client.cookies["session"].value, entry.request_id
+
+
+@pytest.fixture
+def console(visit: tuple[str, str], live_server: Any, page: Page) -> Iterator[Console]:
+    session, request_id = visit
+    page.context.add_cookies([{"name": "session", "value": session, "url": live_server.url}])
+    console = Console(live_server.url, page, request_id)
+    page.on("console", lambda message: _keep(console.complaints, message.type, message.text))
+    page.on("pageerror", lambda error: console.complaints.append(str(error)))
+    yield console
+    page.goto("about:blank")
+
+
+def _keep(complaints: list[str], kind: str, text: str) -> None:
+    if kind in ("error", "warning"):
+        complaints.append(text)
