@@ -27,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/costs/summary.csv", SummaryView.as_view()),
     path("api/ledger/", LedgerView.as_view()),
     path("api/", include(router.urls)),
+    path("", include("gateway_project.pages.urls")),
     # Served by the gateway's own handler; here for the OpenAPI document.
     path("", include("routing.gateway_api.urls")),
 ]
