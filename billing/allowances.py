@@ -61,6 +61,7 @@ class Share:
         excess: spent beyond what was held, and not yet in `taken` as last read.
         excess_posted: the part of `excess` that the ledger has added since.
         taken, ceiling, held_by_others: of the counter, as last read.
+        unsure: the limit was edited since the counter was read; what is freed must not be spent.
         last_use: number of the tidying that came before the last reservation.
         awaited: exchanges that will still bring news of this share.
     """
@@ -82,6 +83,7 @@ class Share:
         "taken",
         "unit",
         "unposted",
+        "unsure",
     )
 
     def __init__(self, slot: Slot, at: datetime) -> None:
@@ -94,11 +96,12 @@ class Share:
         self.counter_id = self.idle = self.reserved = self.unposted = self.leaving = 0
         self.excess = self.excess_posted = self.taken = self.held_by_others = 0
         self.last_use = self.awaited = 0
+        self.unsure = False
 
     @property
     def room(self) -> int:
-        """What was left below the ceiling when the counter was last read."""
-        return self.ceiling - self.taken - self.excess
+        """What was left below the ceiling when the counter was last read; may be negative."""
+        return self.ceiling - self.taken + self.leaving - self.excess
 
     @property
     def settled(self) -> int:
@@ -127,6 +130,7 @@ class Share:
     def release(self, amount: int) -> None:
         self.reserved -= amount
         self.idle += amount
+        self.give_up_surplus()
 
     def spend(self, held: int, amount: int) -> Charge:
         """Turn a hold into what was really used; idle units cover what the hold does not."""
@@ -136,6 +140,7 @@ class Share:
         self.unposted += covered
         self.excess += amount - covered
         self.slot.used += amount
+        self.give_up_surplus()
         return Charge(self.counter_id, amount, amount - covered)
 
     def post(self, charge: Charge) -> None:
@@ -147,6 +152,13 @@ class Share:
         amount = min(self.idle, most)
         self.idle -= amount
         self.leaving += amount
+
+    def give_up_surplus(self) -> None:
+        """What idles above the ceiling (it was lowered, or there is excess) is not to be spent."""
+        if self.unsure:
+            self.give_up(self.idle)
+        elif self.idle and self.room < 0:
+            self.give_up(-self.room)
 
     def give_up_idle(self) -> None:
         self.give_up(self.idle)

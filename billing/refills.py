@@ -160,8 +160,8 @@ class Refills:
                 share.held_by_others = reading.held_by_others
                 share.excess -= exchange.excess_posted[share]
                 share.excess_posted -= exchange.excess_posted[share]
-                # A lowered ceiling, or excess: what idles above it is no longer ours to spend.
-                share.give_up(max(0, -share.room))
+                share.unsure = False
+                share.give_up_surplus()
             elif share.counter_id:
                 # The counter went; asked for by what it is of, it may be made anew.
                 share.counter_id = share.idle = 0

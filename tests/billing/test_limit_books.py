@@ -92,14 +92,20 @@ class Worker:
     running: list[Call] = field(default_factory=list)
     journal: list[Entry] = field(default_factory=list)
 
-    def idle(self, counter_id: int) -> int:
-        """What its holding has beyond running calls and unposted charges, less what it owes."""
+    def spare(self, counter_id: int) -> int:
+        """What its holding has beyond running calls and unposted charges."""
         holding = Holding.objects.filter(worker_id=self.id, counter_id=counter_id).first()
         holds = (hold for call in self.running for hold in call.reservation.holds)
-        charges = (charge for row in self.journal for charge in row.charges)
         busy = sum(hold.amount for hold in holds if hold.counter_id == counter_id)
-        unposted = sum(charge.amount for charge in charges if charge.counter_id == counter_id)
+        unposted = sum(c.amount - c.excess for c in self.unposted(counter_id))
         return (holding.amount if holding else 0) - busy - unposted
+
+    def owed(self, counter_id: int) -> int:
+        return sum(charge.excess for charge in self.unposted(counter_id))
+
+    def unposted(self, counter_id: int) -> list[Charge]:
+        charges = (charge for row in self.journal for charge in row.charges)
+        return [charge for charge in charges if charge.counter_id == counter_id]
 
 
 class Books(RuleBasedStateMachine):
@@ -110,12 +116,14 @@ class Books(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.now = NOW
         self.granted = Tally[int]()
+        self.excess = Tally[int]()
         self.team = make_team(f"team-{next(_numbers)}")
         self.caller = make_caller(self.team)
         make_limit(self.team, "tokens", "minute", 100)
         make_limit(self.team, "usd", "day", 250, key_id=self.caller.key_id)
         make_limit(self.team, "requests", "minute", 4, per="end_user")
         make_limit(self.team, "concurrent", "", 5)
+        self.never_edited = set(Limit.objects.filter(team=self.team).values_list("id", flat=True))
         self.workers = [self.hire(), self.hire()]
 
     def hire(self) -> Worker:
@@ -185,7 +193,8 @@ class Books(RuleBasedStateMachine):
     @rule(ceiling=st.integers(0, 300), which=st.integers(0, 5))
     def edit_a_ceiling(self, ceiling: int, which: int) -> None:
         rows = list(Limit.objects.filter(team=self.team).order_by("id"))
-        change_limit(rows[which % len(rows)], ceiling=ceiling)
+        limit = change_limit(rows[which % len(rows)], ceiling=ceiling)
+        self.never_edited.discard(limit.pk)
         self.reload()
 
     @precondition(lambda self: Limit.objects.filter(team=self.team).count() < 6)
@@ -216,6 +225,18 @@ class Books(RuleBasedStateMachine):
             assert counter.taken == posted + _held(counter)
         for counter in counters.filter(limit__unit=Unit.CONCURRENT):
             assert counter.taken == _held(counter)
+
+    @invariant()
+    def no_worker_believes_in_more_than_it_holds(self) -> None:
+        for counter in Counter.objects.filter(limit__team=self.team):
+            for worker in self.workers:
+                assert worker.spare(counter.pk) >= 0
+
+    @invariant()
+    def no_take_passes_a_ceiling(self) -> None:
+        """But for excess, and for limits that were lowered or began above it."""
+        for counter in Counter.objects.filter(limit__in=self.never_edited):
+            assert counter.taken <= counter.ceiling + self.excess[counter.pk]
 
     def admit(self, calls: Sequence[tuple[Worker, Estimate]], user: str) -> None:
         """Try calls together; whatever was admitted must fit, whatever was refused must not."""
@@ -259,7 +280,11 @@ class Books(RuleBasedStateMachine):
             period_start__lte=self.now,
         )
         assert any(
-            counter.taken - worker.idle(counter.pk) + needs[counter.limit.unit] > counter.ceiling
+            counter.taken
+            + worker.owed(counter.pk)
+            - worker.spare(counter.pk)
+            + needs[counter.limit.unit]
+            > counter.ceiling
             for counter in counters.exclude(period_end__lte=self.now).select_related("limit")
         )
 
@@ -269,6 +294,7 @@ class Books(RuleBasedStateMachine):
             self.granted[hold.counter_id] -= hold.amount
         for charge in charges:
             self.granted[charge.counter_id] += charge.amount - charge.excess
+            self.excess[charge.counter_id] += charge.excess
         worker.journal.append(call.entry(self.caller, used, charges))
 
     def reload(self) -> None:

@@ -170,6 +170,23 @@ def test_chunks_above_a_lowered_ceiling_go_back_even_before_the_edit_is_known(te
         assert held(limit) == 100
 
 
+def test_what_calls_free_above_a_lowered_ceiling_is_not_spent_again(team, caller):
+    limit = make_limit(team, "tokens", "day", 100)
+    one, two = open_limits(), open_limits()
+
+    async def call(limits, size):
+        return await limits.reserve(caller, tokens(size), "", NOW)
+
+    with running(one, two) as runner:
+        call_of_one = runner.run(call(one, 30))
+        runner.run(call(two, 70))
+        change_limit(limit, ceiling=50)
+        one.replace(load_limits())
+        one.settle(call_of_one, tokens=1, cost_nano_usd=0)
+        with pytest.raises(LimitExceededError):
+            runner.run(call(one, 10))
+
+
 def test_a_raised_ceiling_admits_at_once(team, caller):
     limit = make_limit(team, "requests", "day", 0)
     limits = open_limits()
