@@ -38,7 +38,12 @@ class LogFilter:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One ledger entry as the log shows it; the cost is None while the price is unknown."""
+    """One ledger entry as the log shows it.
+
+    Attributes:
+        cost_nano_usd: None while the price is unknown.
+        timezone: the team's, when the request was admitted.
+    """
 
     id: int
     request_id: str
@@ -65,6 +70,7 @@ class Call:
     cached: bool
     latency_ms: int
     first_byte_ms: int | None
+    timezone: str
     flags: list[str]
 
 

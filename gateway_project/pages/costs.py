@@ -59,6 +59,7 @@ def costs(request: HttpRequest) -> HttpResponse:
     answers: dict[str, Any] = {
         "form": form,
         "scope": scope,
+        "zone": scope.zone,
         "days": days,
         "spent": spent,
         "chart": spend_chart(spent.days),

@@ -34,7 +34,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     latest = call_page(LogFilter(team_id=scope.team_id), rows=LATEST_CALLS).calls
     answers: dict[str, Any] = {
         "form": form,
-        "scope": scope,
+        "zone": scope.zone,
         "days": days,
         "ranges": RANGES,
         "shown": shown,

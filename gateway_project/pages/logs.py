@@ -23,7 +23,7 @@ def refused(request: HttpRequest) -> HttpResponse:
 def _log(
     request: HttpRequest, name: str, form: LogForm, rows_of: Callable[[LogFilter, str], Any]
 ) -> HttpResponse:
-    answers: dict[str, Any] = {"log": name, "form": form, "scope": form.scope()}
+    answers: dict[str, Any] = {"log": name, "form": form, "zone": form.scope().zone}
     if not form.is_valid():
         return page(request, name, "Logs", status=400, **answers)
     try:
@@ -40,9 +40,11 @@ def receipt(request: HttpRequest, request_id: str) -> HttpResponse:
     refusals = refused_page(this).refused
     if not entries and not refusals:
         raise Http404
+    # The request itself is entry 0; corrections may have come years later.
+    this_call = min(entries, key=lambda entry: entry.entry, default=None)
     answers: dict[str, Any] = {
-        # The request itself is entry 0; corrections may have come years later.
-        "call": min(entries, key=lambda entry: entry.entry, default=None),
+        "call": this_call,
+        "zone": this_call.timezone if this_call else "UTC",
         "refusal": next(iter(refusals), None),
         "receipt": receipt_of_any_team(request_id),
     }

@@ -231,6 +231,12 @@ def test_a_receipt_shows_the_cost_to_nine_decimals_and_every_attempt(console):
     assert "project=alpha" in shown
 
 
+def test_a_receipt_tells_time_as_the_team_does(console):
+    entry = call(timezone="Asia/Tokyo")
+    fill(entry)
+    assert "2026-03-10 21:00:00.000000 JST" in text_of(console, f"/logs/{entry.request_id}/")
+
+
 def test_an_unknown_request_has_no_receipt(console):
     assert console.get("/logs/req_unknown/").status_code == 404
 
@@ -320,10 +326,10 @@ def test_only_the_page_that_is_shown_is_lit_in_the_sidebar(console):
 
 
 def test_a_teams_page_shows_its_keys_and_its_limits(console, team):
-    issue_key(team, "nightly")
+    key, _ = issue_key(team, "nightly")
     create_limit(team, unit="requests", window="minute", ceiling=4321)
     page = console.get(f"/admin/keys/team/{team.pk}/change/").content.decode()
-    assert "nightly" in page
+    assert f'<a href="/admin/keys/apikey/{key.pk}/change/">nightly</a>' in page
     assert "4321" in page
 
 
@@ -339,4 +345,5 @@ def test_a_new_key_comes_with_how_to_use_it(console, team):
     form = {"team": team.pk, "name": "ci", "allowed_models": "", "allowed_ips": "", "tags": "",
             "limits-TOTAL_FORMS": "0", "limits-INITIAL_FORMS": "0"}  # fmt: skip
     page = console.post("/admin/keys/apikey/add/", form).content.decode()
-    assert "/v1/models -H &quot;Authorization: Bearer gw_" in unescape(page).replace('"', "&quot;")
+    assert "Authorization: Bearer gw_" in page
+    assert "/v1/models" in page
