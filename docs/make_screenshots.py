@@ -9,13 +9,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from tests.conftest import CHROMIUM, CHROMIUM_FLAGS
 from tests.running_gateway import PASSWORD, RunningGateway, running
 
 PICTURES = Path(__file__).resolve().parent / "screenshots"
-SIZE = {"width": 1280, "height": 800}
+SIZE: ViewportSize = {"width": 1280, "height": 800}
 CONFIG = {
     "teams": [
         {
