@@ -80,6 +80,7 @@ class RunningCall:
     prices: PriceBook
     attempts: list[Attempt] = field(default_factory=list)
     paid_failures: list[Consumed] = field(default_factory=list)
+    last_failed: Target | None = None
     first_byte_ms: int | None = None
     client_left: bool = False
     ended: bool = False
@@ -110,6 +111,7 @@ class RunningCall:
 
     def attempt_failed(self, target: Target, error: UpstreamError, began: float) -> None:
         """Note an attempt that did not serve; what it cost is charged all the same."""
+        self.last_failed = target
         self._note(target, "failed", error, began)
         if error.usage is not None:
             self.paid_failures.append(Consumed(target, error.usage, UsageSource.PROVIDER.value))
@@ -133,8 +135,9 @@ class RunningCall:
         self._end(consumed, EntryStatus.ERROR, leaving(error).code)
 
     def end_failed(self, error: GatewayError) -> None:
-        """No attempt served; the last one that cost something becomes entry 0."""
-        last = self.paid_failures.pop() if self.paid_failures else Consumed(None)
+        """No attempt served: entry 0 is the last one that cost something, else the last one."""
+        unpaid = Consumed(self.last_failed)
+        last = self.paid_failures.pop() if self.paid_failures else unpaid
         self._end(last, EntryStatus.ERROR, leaving(error).code)
 
     def _end(self, consumed: Consumed, status: EntryStatus, code: str = "") -> None:
