@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	--require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint bench help
+.PHONY: run test lint bench screenshots help
 
 run: $(VENV)/installed ## install, migrate, seed and start everything; Ctrl-C stops it
 	@$(BIN)/python manage.py up
@@ -25,11 +25,14 @@ lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migr
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
+screenshots: $(VENV)/installed-for-tests ## the README's pictures, taken anew
+	$(BIN)/python -m docs.make_screenshots
+
 bench: $(VENV)/installed-for-tests ## what a request costs (ARGS=--json)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
 $(VENV)/installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed." >&2; exit 1; }

@@ -70,7 +70,7 @@ class TeamForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
 
     class Meta:
         model = Team
-        fields: ClassVar = ["name", "timezone", "allowed_models", "log_bodies"]
+        fields: ClassVar = ["name", "timezone", "allowed_models"]
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time

@@ -37,7 +37,7 @@ def _checked(rule: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
 class TeamSerializer(serializers.ModelSerializer[Team]):
     class Meta:
         model = Team
-        fields = ("id", "name", "timezone", "allowed_models", "log_bodies", "created_at")
+        fields = ("id", "name", "timezone", "allowed_models", "created_at")
 
 
 class KeySerializer(serializers.ModelSerializer[ApiKey]):

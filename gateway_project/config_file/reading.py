@@ -106,12 +106,14 @@ class _Reader:
         fields["timezone"].parsed(lambda _: validate_timezone(timezone))
         keys = tuple(self.key(key, timezone) for key in fields["keys"].items())
         _refuse_twins(keys, lambda entry: entry.name.lower())
+        if fields["log_bodies"].boolean():
+            raise fields["log_bodies"].refuse("not available in this version; only false is")
         return TeamEntry(
             path=node.path,
             name=fields["name"].name(100),
             timezone=timezone,
             models=_model_names(fields["models"]),
-            log_bodies=fields["log_bodies"].boolean(),
+            log_bodies=False,
             limits=_limits(fields["limits"], of_key=False),
             keys=keys,
         )

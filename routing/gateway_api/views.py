@@ -33,7 +33,7 @@ from routing.error_table import (
     UnexpectedError,
     leaving,
 )
-from routing.errors import ModelNotFoundError
+from routing.errors import ModelNotFoundError, UpstreamError
 from routing.gateway_api import listings, openapi
 from routing.gateway_api.arrival import arrival_of, end_user_header
 from routing.gateway_api.handler import ClientLeftError, GatewayRequest, closing_when_client_leaves
@@ -108,7 +108,9 @@ class GatewayView(APIView):
         if not isinstance(error, GatewayError):
             log.error("unexpected_error", request_id=request.request_id, exc_info=error)
             error = UnexpectedError("The gateway made a mistake; its log has the request id.")
-        self._note(error)
+        if not isinstance(error, UpstreamError):
+            # A call that reached a provider is on the ledger; only others are refused calls.
+            self._note(error)
         response = error_response(error, request)
         if isinstance(error, MethodNotAllowedError):
             response.headers["Allow"] = ", ".join(self.allowed_methods)

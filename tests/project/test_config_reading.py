@@ -98,6 +98,10 @@ def test_no_secret_shows_in_a_record():
         ("teams: [{name: 5}]", "teams[0].name: must be a text"),
         ("teams: [{name: a}, {name: a}]", "teams[1]: is the same as teams[0]"),
         ("teams: [{name: a, timezone: Europe/Pari}]", "teams[0].timezone: “Europe/Pari” is no"),
+        (
+            "teams: [{name: a, log_bodies: true}]",
+            "teams[0].log_bodies: not available in this version; only false is",
+        ),
         ("teams: [{name: a, log_bodies: yes}]", "teams[0].log_bodies: must be true or false"),
         ("teams: [{name: a, models: ['a b']}]", "teams[0].models[0]: “a b” is no model name"),
         ("teams: [{name: a, keys: [{name: k, secret: gw_x}]}]", "teams[0].keys[0].secret: is no"),
