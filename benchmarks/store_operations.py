@@ -46,6 +46,7 @@ def _counted(cluster: PostgreSQLCluster, upstream: int, directory: Path) -> dict
             directory / "counted",
             environment={
                 "DATABASE_URL": url,
+                "ALLOW_PRIVATE_UPSTREAMS": f"127.0.0.1:{upstream}",
                 "SECRET_KEY": make_secret(),
                 "CREDENTIAL_KEYS": Fernet.generate_key().decode(),
             },
