@@ -61,7 +61,7 @@ class Share:
         excess: spent beyond what was held, and not yet in `taken` as last read.
         excess_posted: the part of `excess` that the ledger has added since.
         taken, ceiling, held_by_others: of the counter, as last read.
-        unsure: the limit was edited since the counter was read; what is freed must not be spent.
+        edits, edits_read: how often the limit was edited, in all and before the counter was read.
         last_use: number of the tidying that came before the last reservation.
         awaited: exchanges that will still bring news of this share.
     """
@@ -70,6 +70,8 @@ class Share:
         "awaited",
         "ceiling",
         "counter_id",
+        "edits",
+        "edits_read",
         "end",
         "excess",
         "excess_posted",
@@ -83,7 +85,6 @@ class Share:
         "taken",
         "unit",
         "unposted",
-        "unsure",
     )
 
     def __init__(self, slot: Slot, at: datetime) -> None:
@@ -95,13 +96,17 @@ class Share:
         self.ceiling = slot.rule.ceiling
         self.counter_id = self.idle = self.reserved = self.unposted = self.leaving = 0
         self.excess = self.excess_posted = self.taken = self.held_by_others = 0
-        self.last_use = self.awaited = 0
-        self.unsure = False
+        self.last_use = self.awaited = self.edits = self.edits_read = 0
 
     @property
     def room(self) -> int:
         """What was left below the ceiling when the counter was last read; may be negative."""
         return self.ceiling - self.taken + self.leaving - self.excess
+
+    @property
+    def unsure(self) -> bool:
+        """An edit is newer than what was read: until it is read again nothing may idle here."""
+        return self.edits != self.edits_read
 
     @property
     def settled(self) -> int:

@@ -138,7 +138,8 @@ class Limits:
                 needs = _needs(plan, estimate, output_tokens)
                 return self._held(shares, needs, output_tokens)
             await self._refills.ask([Ask(s, least[s.unit], full[s.unit]) for s in lacking])
-            asked = set(lacking)
+            # What an edit has overtaken meanwhile says nothing: it is asked again.
+            asked = {share for share in lacking if not share.unsure}
             self._forget_gone_limits()
 
     def settle(
@@ -194,15 +195,17 @@ class Limits:
 
     async def close(self) -> None:
         """Give back everything that no call holds, after the last one has been posted."""
-        self._wallet.give_up_everything()
-        await self._give_back()
+        # Twice: the first may find out that a take in doubt was committed.
+        for _ in range(2):
+            self._wallet.give_up_everything()
+            await self._give_back()
         try:
             await self._store.close()
         except Error as error:
             log.warning("holdings_left_behind", error=repr(error))
 
     async def _give_back(self) -> None:
-        if self._wallet.leaving():
+        if self._wallet.leaving() or self._refills.in_doubt:
             try:
                 await self._refills.ask([])
             except ServiceUnavailableError:

@@ -52,6 +52,7 @@ class _Exchange:
     takers: Sequence[Share]
     givers: dict[Share, int]
     excess_posted: dict[Share, int]
+    edits: dict[Share, int]
 
     def shares(self) -> set[Share]:
         return {*self.takers, *self.givers}
@@ -65,6 +66,10 @@ class Refills:
         self._running: asyncio.Task[None] | None = None
         self._doubt: tuple[_Exchange, list[Reading | None]] | None = None
         self.gone: set[int] = set()
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._doubt is not None
 
     async def ask(self, asks: Iterable[Ask]) -> None:
         """Wait for one exchange that asks for all of these, and gives back what is leaving.
@@ -98,6 +103,10 @@ class Refills:
             except Error as error:
                 log.warning("counters_unavailable", error=repr(error))
                 current.error = error
+            except Exception as error:
+                # Whatever it was, those who wait for the next exchange must not wait for ever.
+                log.exception("counters_failed")
+                current.error = error
             finally:
                 for share, asks in current.asks.items():
                     share.awaited -= len(asks)
@@ -110,6 +119,7 @@ class Refills:
             takers=tuple(current.asks),
             givers={share: share.leaving for share in self._wallet.leaving()},
             excess_posted={share: share.excess_posted for share in current.asks},
+            edits={share: share.edits for share in current.asks},
         )
         if not exchange.takers and not exchange.givers:
             return
@@ -156,11 +166,14 @@ class Refills:
             if reading is not None:
                 self._wallet.counter_known(share, reading.counter_id)
                 share.idle += reading.granted
-                share.taken, share.ceiling = reading.taken, reading.ceiling
+                share.taken = reading.taken
+                if share.edits == exchange.edits[share]:
+                    share.ceiling = reading.ceiling
                 share.held_by_others = reading.held_by_others
                 share.excess -= exchange.excess_posted[share]
                 share.excess_posted -= exchange.excess_posted[share]
-                share.unsure = False
+                share.edits_read = exchange.edits[share]
+                # Also what was granted under a ceiling that an edit has changed since.
                 share.give_up_surplus()
             elif share.counter_id:
                 # The counter went; asked for by what it is of, it may be made anew.

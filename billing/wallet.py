@@ -64,7 +64,7 @@ class Wallet:
             if rule != share.slot.rule:
                 share.give_up_idle()
                 share.ceiling = rule.ceiling if rule else share.ceiling
-                share.unsure = True
+                share.edits += 1
         for key, slot in list(self._slots.items()):
             rule = rules.get(slot.rule.id)
             if rule is None:

@@ -97,7 +97,8 @@ class FailingStore(CounterStore):
     """A store whose connection is lost as told, in the next exchange alone or until told again.
 
     Attributes:
-        fault: "" for none; "before" or "after" the next commit, so that nobody knows; "away".
+        fault: "" for none; "before" or "after" the next commit, so that nobody knows; "away";
+            "after, then away".
     """
 
     fault = ""
@@ -105,7 +106,8 @@ class FailingStore(CounterStore):
     async def exchange(
         self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
     ) -> list[Reading | None]:
-        fault, self.fault = self.fault, "away" if self.fault == "away" else ""
+        fault, _, then = self.fault.partition(", then ")
+        self.fault = "away" if fault == "away" else then
         if fault == "away":
             raise OperationalError("the server is away")
         if fault == "before":

@@ -58,6 +58,7 @@ PLAIN = Price(id=1, input=1_000_000, output=1_000_000)
 USERS = ["", "alice", "bob"]
 SIZES = st.integers(1, 40)
 WORKERS = st.integers(0, 1)
+FAULTS = ["before", "before, then away", "after", "after, then away", "away", ""]
 _numbers = count(1)
 
 
@@ -315,7 +316,7 @@ class FailingBooks(Books):
 
     store_class = FailingStore
 
-    @rule(who=WORKERS, fault=st.sampled_from(["before", "after", "away", ""]))
+    @rule(who=WORKERS, fault=st.sampled_from(FAULTS))
     def fail(self, who: int, fault: str) -> None:
         store = self.workers[who].store
         assert isinstance(store, FailingStore)

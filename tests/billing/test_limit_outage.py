@@ -2,6 +2,7 @@
 
 import pytest
 
+from billing.limit_edits import change_limit
 from billing.limits import Limits, load_limits
 from keys.errors import ServiceUnavailableError
 from tests.billing.limit_world import (
@@ -80,6 +81,20 @@ def test_a_take_that_was_rolled_back_unheard_is_not_spent(limits, store, caller,
             runner.run(limits.reserve(caller, tokens(1000), "", NOW))
         assert limits.reserve_at_once(caller, tokens(1), "", NOW) is None
         assert taken(limit) == held(limit) == 0
+
+
+def test_a_take_under_an_older_ceiling_that_is_heard_of_late_is_not_spent(
+    limits, store, caller, limit
+):
+    with running(limits) as runner:
+        store.fault = "after, then away"
+        with pytest.raises(ServiceUnavailableError):
+            runner.run(limits.reserve(caller, tokens(900), "", NOW))
+        change_limit(limit, ceiling=100)
+        limits.replace(load_limits())
+        store.fault = ""
+        assert runner.run(limits.reserve(caller, tokens(100), "", NOW)).holds
+        assert taken(limit) == held(limit) == 100
 
 
 @pytest.mark.parametrize(("fault", "left"), [("after", 0), ("before", 10)])
