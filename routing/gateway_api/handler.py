@@ -8,7 +8,7 @@ A body is read only when its view asks for it, so that a bad key is refused befo
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from io import BytesIO
 from time import monotonic
@@ -249,26 +249,30 @@ async def _relay(request: GatewayRequest, parts: AsyncGenerator[bytes, None], se
         await send({"type": "http.response.body", "body": b""})
 
 
-@asynccontextmanager
-async def closing_when_client_leaves(request: GatewayRequest) -> AsyncGenerator[None, None]:
+class closing_when_client_leaves:  # noqa: N801 - used as a word in `async with`
     """Cancel what runs inside once the client is gone, and then raise ClientLeftError.
 
     uvicorn cancels nothing by itself: without this an abandoned upstream call would run on.
     """
-    working = cast("asyncio.Task[None]", asyncio.current_task())
 
-    async def watch() -> None:
-        await request.disconnected()
-        working.cancel()
+    __slots__ = ("_request", "_watching", "_working")
 
-    watching = asyncio.create_task(watch())
-    try:
-        yield
-    except asyncio.CancelledError:
+    def __init__(self, request: GatewayRequest) -> None:
+        self._request = request
+
+    async def __aenter__(self) -> None:
+        self._working = cast("asyncio.Task[None]", asyncio.current_task())
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        await self._request.disconnected()
+        self._working.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
         # Cancelled by somebody else than the watcher: go on being cancelled.
-        if not watching.done():
-            raise
-        working.uncancel()
-        raise ClientLeftError from None
-    finally:
-        watching.cancel()
+        if isinstance(error, asyncio.CancelledError) and self._watching.done():
+            self._working.uncancel()
+            raise ClientLeftError from None
+        self._watching.cancel()
