@@ -10,7 +10,8 @@ django.setup()
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # after setup
 
 from gateway_project.runtime import Runtime  # noqa: E402  # after setup
-from routing.gateway_api.handler import GatewayHandler, Receive, Scope, Send  # noqa: E402
+from routing.gateway_api.handler import GatewayHandler  # noqa: E402 - after setup
+from routing.gateway_api.request import Receive, Scope, Send  # noqa: E402 - after setup
 
 GATEWAY_PATHS = ("/v1/", "/healthz", "/readyz")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from keys.caller import Caller
 from keys.errors import InvalidRequestError
-from routing.gateway_api.handler import GatewayRequest
+from routing.gateway_api.request import GatewayRequest
 from routing.running_call import Arrival
 from routing.wire.call import CallRequest
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from django.http import HttpResponse
@@ -13,10 +13,8 @@ from django.http import HttpResponse
 from billing.pricing import format_usd
 from keys.errors import GatewayError
 from routing.error_table import body_of, headers_of, status_of
+from routing.gateway_api.request import GatewayRequest
 from routing.pipeline import Served
-
-if TYPE_CHECKING:
-    from routing.gateway_api.handler import GatewayRequest
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._:/@ -]")
 
@@ -42,7 +40,7 @@ def json_response(data: Any, status: int = 200) -> HttpResponse:
     return HttpResponse(orjson.dumps(data), status=status, content_type="application/json")
 
 
-def error_response(error: GatewayError, request: "GatewayRequest") -> HttpResponse:
+def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse:
     wire_format = format_of_path(request.path)
     return HttpResponse(
         body_of(error, wire_format, request.request_id),

@@ -36,7 +36,7 @@ from routing.error_table import (
 from routing.errors import ModelNotFoundError, UpstreamError
 from routing.gateway_api import listings, openapi
 from routing.gateway_api.arrival import arrival_of, end_user_header
-from routing.gateway_api.handler import ClientLeftError, GatewayRequest, closing_when_client_leaves
+from routing.gateway_api.request import ClientLeftError, GatewayRequest, closing_when_client_leaves
 from routing.gateway_api.responses import (
     ServedResponse,
     error_response,
