@@ -170,7 +170,8 @@ def test_chunks_above_a_lowered_ceiling_go_back_even_before_the_edit_is_known(te
         assert held(limit) == 100
 
 
-def test_what_calls_free_above_a_lowered_ceiling_is_not_spent_again(team, caller):
+@pytest.mark.parametrize("how", ["settle", "void"])
+def test_what_calls_free_above_a_lowered_ceiling_is_not_spent_again(team, caller, how):
     limit = make_limit(team, "tokens", "day", 100)
     one, two = open_limits(), open_limits()
 
@@ -182,7 +183,10 @@ def test_what_calls_free_above_a_lowered_ceiling_is_not_spent_again(team, caller
         runner.run(call(two, 70))
         change_limit(limit, ceiling=50)
         one.replace(load_limits())
-        one.settle(call_of_one, tokens=1, cost_nano_usd=0)
+        if how == "settle":
+            one.settle(call_of_one, tokens=1, cost_nano_usd=0)
+        else:
+            one.void(call_of_one)
         with pytest.raises(LimitExceededError):
             runner.run(call(one, 10))
 
