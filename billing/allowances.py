@@ -160,10 +160,13 @@ class Share:
 
     def give_up_surplus(self) -> None:
         """What idles above the ceiling (it was lowered, or there is excess) is not to be spent."""
-        if self.unsure:
+        if self.edits != self.edits_read:
             self.give_up(self.idle)
-        elif self.idle and self.room < 0:
-            self.give_up(-self.room)
+            return
+        # `room` below zero, without the cost of asking: every call comes by here.
+        surplus = self.taken + self.excess - self.leaving - self.ceiling
+        if surplus > 0:
+            self.give_up(surplus)
 
     def give_up_idle(self) -> None:
         self.give_up(self.idle)
