@@ -24,7 +24,7 @@ class Attempt:
 
     Attributes:
         outcome: `served`, `failed` or `abandoned`.
-        reason: an error code of the contract, or empty.
+        reason: an error code of the API, or empty.
     """
 
     provider: str

@@ -69,7 +69,7 @@ def usages(draw, most_input=500, most_output=500):
 
 
 def exact_cost(usage: Usage, price: Price) -> int:
-    """The contract in fractions, written apart from the code under test."""
+    """The rules in fractions, written apart from the code under test."""
     above = price.above_input_tokens is not None and usage.input_tokens > price.above_input_tokens
     if above:
         plain = price.input if price.above_input is None else price.above_input

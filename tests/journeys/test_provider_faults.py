@@ -1,4 +1,4 @@
-"""The contract's error table against a running gateway: what the stock SDKs raise, and when."""
+"""The API's error table against a running gateway: what the stock SDKs raise, and when."""
 
 import itertools
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""Every error leaves with the status, code and type that the contract gives it."""
+"""Every error leaves with the status, code and type that the API promises."""
 
 import orjson
 import pytest
