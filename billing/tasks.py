@@ -4,7 +4,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from billing import books, price_sync
+from billing import books, counter_sweep, price_sync
 
 log = structlog.get_logger(__name__)
 
@@ -25,3 +25,9 @@ def check_books() -> None:
         log.error("books_differ", differences=len(differences), first=shown)
     else:
         log.info("books_agree")
+
+
+@shared_task(name="billing.sweep_counters")  # type: ignore[untyped-decorator]  # celery ships no types
+def sweep_counters() -> None:
+    """Every few minutes: finished counters of minutes and hours go."""
+    log.info("counters_swept", deleted=counter_sweep.sweep_counters(timezone.now()))

@@ -61,6 +61,10 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_send_task_events=False,
     beat_schedule={
+        "sweep counters": {
+            "task": "billing.sweep_counters",
+            "schedule": timedelta(minutes=10),
+        },
         "sync prices": {
             "task": "billing.sync_prices",
             "schedule": crontab(hour="3", minute="17"),

@@ -175,6 +175,7 @@ rate_limit = extend_schema(
     operation_id="rate_limit",
     summary="Every limit of this key, exact",
     tags=["gateway"],
+    parameters=[_END_USER],
     responses=_answers(_RATE_LIMIT, _OPENAI_ERROR),
 )
 receipt = extend_schema(

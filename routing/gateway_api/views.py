@@ -238,7 +238,8 @@ class RateLimitView(GatewayView):
     @openapi.rate_limit
     async def get(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
         services: Services = request.scope["state"]["services"]
-        states = await services.pipeline.books.limits.state(caller, request.arrived_at)
+        limits = services.pipeline.books.limits
+        states = await limits.state(caller, request.arrived_at, end_user_header(request))
         return json_response(listings.rate_limits(states))
 
 

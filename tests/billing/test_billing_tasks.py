@@ -1,14 +1,18 @@
 """The sweeps that the schedule runs."""
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 from structlog.testing import capture_logs
 
-from billing.models import LedgerEntry, Price, SpendTotal
+from billing.models import Counter, LedgerEntry, Limit, Price, SpendTotal
 from billing.price_edits import set_price
 from billing.pricing import Price as Figures
 from billing.spend import unpriced_entries
-from billing.tasks import check_books, sync_prices
+from billing.tasks import check_books, sweep_counters, sync_prices
 from gateway_project.celery import app
+from keys.models import Team
 from routing.models import Provider
 from routing.tasks import price_unpriced_calls
 from tests.billing.ledger_filling import NOON, call, fill
@@ -65,3 +69,14 @@ def test_without_unpriced_calls_nothing_is_searched(django_assert_num_queries):
 def test_every_scheduled_task_exists():
     app.loader.import_default_modules()
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)
+
+
+def test_the_sweep_of_counters_deletes_finished_minutes():
+    team = Team.objects.create(name="swept")
+    limit = Limit.objects.create(team=team, unit="requests", window="minute", ceiling=1)
+    past = timezone.now() - timedelta(days=30)
+    Counter.objects.create(
+        limit=limit, period_start=past, period_end=past + timedelta(minutes=1), ceiling=1
+    )
+    sweep_counters()
+    assert not Counter.objects.exists()
