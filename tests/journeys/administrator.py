@@ -1,93 +1,131 @@
-"""What an administrator does in the console, by hand and eye, in a real browser."""
+"""What an administrator does in the console, in a real browser whose tab knows the address."""
 
-import time
+import re
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from tests.running_gateway import RunningGateway
-
-PASSWORD = "a much better password 7"
+Limit = tuple[str, str, str]
 
 
-def signs_in(page: Page, gateway: RunningGateway, password: str) -> None:
-    page.goto(f"{gateway.base_url}/")
-    page.locator("input[name=username]").fill("admin")
-    page.locator("input[name=password]").fill(password)
-    page.locator("button[type=submit]").first.click()
+def sign_in(tab: Page, password: str) -> None:
+    tab.goto("/")
+    tab.get_by_label("Username").fill("admin")
+    tab.get_by_label("Password").fill(password)
+    tab.get_by_role("button", name="Log in").click()
 
 
-def replaces_the_one_time_password(page: Page, one_time: str) -> None:
-    """Nothing else is open until the one-time password is replaced."""
-    page.locator("input[name=old_password]").fill(one_time)
-    page.locator("input[name=new_password1]").fill(PASSWORD)
-    page.locator("input[name=new_password2]").fill(PASSWORD)
-    page.locator("form:has(input[name=old_password]) [type=submit]").first.click()
-    page.wait_for_load_state()
+def change_password(tab: Page, old: str, new: str) -> None:
+    tab.get_by_label("Old password").fill(old)
+    tab.get_by_label("New password*", exact=True).fill(new)
+    tab.get_by_label("New password confirmation").fill(new)
+    tab.get_by_role("button", name="Change password").click()
+    expect(tab).to_have_title(re.compile("successful"))
 
 
-def adds_a_provider(
-    page: Page, gateway: RunningGateway, *, kind: str, name: str, base_url: str, credential: str
-) -> None:
-    """With the usual models of its kind; the credential is never shown again."""
-    page.goto(f"{gateway.base_url}/admin/routing/provider/add/")
-    page.locator("select[name=kind]").select_option(kind)
-    page.locator("input[name=name]").fill(name)
-    page.locator("input[name=base_url]").fill(base_url)
-    page.locator("input[name=new_credential]").fill(credential)
-    page.locator("[name=_save]").click()
-    expect(page.get_by_text("Models added:")).to_be_visible()
-    page.get_by_role("link", name=name, exact=True).first.click()
-    page.wait_for_load_state()
-    assert credential not in page.content()
+def add_provider(tab: Page, kind: str, name: str, base_url: str, credential: str) -> None:
+    """With the usual models of its kind."""
+    tab.goto("/admin/routing/provider/add/")
+    tab.get_by_label("Kind").select_option(kind)
+    tab.get_by_label("Name*", exact=True).fill(name)
+    tab.get_by_label("Base url").fill(base_url)
+    tab.get_by_label("Credential").fill(credential)
+    save(tab)
+    expect(tab.get_by_text("Models added:")).to_be_visible()
 
 
-def makes_a_team(page: Page, gateway: RunningGateway, name: str, *limits: dict[str, str]) -> None:
-    page.goto(f"{gateway.base_url}/admin/keys/team/add/")
-    page.locator("input[name=name]").fill(name)
-    for number, limit in enumerate(limits):
-        page.get_by_text("Add another Limit").click()
-        for field, value in limit.items():
-            place = page.locator(f"[name=limits-{number}-{field}]")
-            if place.evaluate("element => element.tagName") == "SELECT":
-                place.select_option(value)
-            else:
-                place.fill(value)
-    page.locator("[name=_save]").click()
-    expect(page.get_by_text("Next: issue a key")).to_be_visible()
+def models_of(tab: Page, provider: str) -> list[str]:
+    """The models that lead to a provider, as the console lists them."""
+    tab.goto("/admin/routing/model/")
+    rows = tab.get_by_role("row").filter(has_text=f"{provider}/")
+    return [name.strip() for name in rows.locator("th.field-name").all_inner_texts()]
 
 
-def issues_a_key(page: Page, name: str) -> str:
-    """From the hint on the team's page; the secret as the copy button copied it."""
-    page.get_by_role("link", name="issue a key").click()
-    page.locator("input[name=name]").fill(name)
-    page.locator("[name=_save]").click()
-    shown = page.locator("#secret").inner_text()
-    page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#copied")).not_to_be_empty()
-    copied = str(page.evaluate("navigator.clipboard.readText()"))
+def make_team(tab: Page, name: str, limits: Sequence[Limit]) -> None:
+    """With limits as (unit, window, ceiling)."""
+    tab.goto("/admin/keys/team/add/")
+    tab.get_by_label("Name*", exact=True).fill(name)
+    for number, (unit, window, ceiling) in enumerate(limits):
+        tab.get_by_text("Add another Limit").click()
+        tab.locator(f"[name=limits-{number}-unit]").select_option(unit)
+        tab.locator(f"[name=limits-{number}-window]").select_option(window)
+        tab.locator(f"[name=limits-{number}-ceiling]").fill(ceiling)
+    save(tab)
+
+
+def issue_key(tab: Page, name: str) -> str:
+    """To the team that was made just now; the secret as its button copies it."""
+    tab.get_by_role("link", name="issue a key").click()
+    tab.get_by_label("Name*", exact=True).fill(name)
+    save(tab)
+    return copy_secret(tab)
+
+
+def issue_staff_token(tab: Page, name: str) -> str:
+    tab.goto("/admin/keys/stafftoken/add/")
+    tab.get_by_label("User*").select_option(label="admin")
+    tab.get_by_label("Name*", exact=True).fill(name)
+    save(tab)
+    return copy_secret(tab)
+
+
+def copy_secret(tab: Page) -> str:
+    """From the one page that shows it, which is left afterwards."""
+    shown = tab.locator("#secret").inner_text()
+    tab.get_by_role("button", name="Copy").click()
+    expect(tab.get_by_role("status").filter(has_text="Copied.")).to_be_visible()
+    copied = str(tab.evaluate("navigator.clipboard.readText()"))
     assert copied == shown
-    page.get_by_role("link", name="I have copied it").click()
-    assert shown not in page.content()
+    tab.get_by_role("link", name="I have copied it").click()
     return copied
 
 
-def finds_the_call(page: Page, gateway: RunningGateway, request_id: str) -> None:
-    """In the log, within two seconds of its answer; opens its receipt."""
-    deadline = time.monotonic() + 2
-    link = page.locator(f'a[href="/logs/{request_id}/"]')
-    page.goto(f"{gateway.base_url}/logs/")
-    while not link.count():
-        assert time.monotonic() < deadline, "the call is not in the log after two seconds"
-        page.reload()
-    link.first.click()
-    expect(page.get_by_text(request_id).first).to_be_visible()
+def set_budget(tab: Page, team: str, ceiling: str) -> None:
+    tab.goto("/admin/billing/limit/")
+    row = tab.get_by_role("row").filter(has_text=team).filter(has_text="USD")
+    row.get_by_role("link").first.click()
+    tab.get_by_label("Ceiling").fill(ceiling)
+    save(tab)
 
 
-def downloads_the_costs(page: Page, gateway: RunningGateway, query: str) -> tuple[bytes, str]:
-    """The cost CSV, and the exact total that the page shows."""
-    page.goto(f"{gateway.base_url}/costs/?{query}")
-    total = page.locator("dl.figures > div", has_text="Cost").first.locator("dd").nth(1)
-    with page.expect_download() as started:
-        page.get_by_role("link", name="Cost CSV").click()
-    return Path(started.value.path()).read_bytes(), total.inner_text()
+def save(tab: Page) -> None:
+    tab.get_by_role("button", name="Save", exact=True).click()
+
+
+def logged_calls(tab: Page, team: str) -> Locator:
+    """The rows of the log."""
+    tab.goto(f"/logs/?team={team}")
+    return tab.get_by_role("region", name="Calls").locator("tbody tr")
+
+
+def open_receipt(tab: Page, request_id: str) -> str:
+    """From the log; the cost that the receipt tells."""
+    tab.goto("/logs/")
+    tab.get_by_title(request_id).click()
+    expect(tab.get_by_role("heading", name="Ledger entries")).to_be_visible()
+    return _figure(tab, "Cost").first.inner_text()
+
+
+def spend_on_dashboard(tab: Page) -> Decimal:
+    """Of 30 days, to the last decimal: what its chart draws."""
+    tab.goto("/")
+    drawn = "Chart.getChart(document.querySelector('canvas.chart')).data.datasets[0].data"
+    tab.wait_for_function(drawn)
+    return sum((Decimal(day) for day in tab.evaluate(drawn)), Decimal())
+
+
+def download_costs(tab: Page, first: str, last: str) -> tuple[bytes, Decimal]:
+    """The cost CSV of some days, and the exact cost that the page tells."""
+    tab.goto(f"/costs/?first={first}&last={last}")
+    shown = Decimal(_figure(tab, "Cost").nth(1).inner_text().removeprefix("$"))
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Cost CSV").click()
+    return Path(download.value.path()).read_bytes(), shown
+
+
+def _figure(tab: Page, name: str) -> Locator:
+    """What stands below a name in a page's row of figures."""
+    figures = tab.locator("dl.figures > div")
+    return figures.filter(has=tab.get_by_text(name, exact=True)).locator("dd")

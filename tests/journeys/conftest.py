@@ -9,6 +9,7 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+import redis
 from cryptography.fernet import Fernet
 
 from tests.fake_provider import FakeProvider
@@ -40,10 +41,14 @@ def install(
         data_dir: Path = tmp_path_factory.mktemp("installation") / "var"
         settings = {"ALLOW_PRIVATE_UPSTREAMS": f"127.0.0.1:{upstream.port}"}
         if os.environ.get("DATABASE_URL"):
-            redis = request.getfixturevalue("redis_server").url.removesuffix("/0")
+            server = request.getfixturevalue("redis_server").url.removesuffix("/0")
+            redis_url = f"{server}/{1 + next(numbers) % 15}"
+            with redis.Redis.from_url(redis_url) as client:
+                # Another module's installation may have counted failed keys in it.
+                client.flushdb()
             settings |= {
                 "DATABASE_URL": request.getfixturevalue("cluster").new_database(),
-                "REDIS_URL": f"{redis}/{1 + next(numbers) % 15}",
+                "REDIS_URL": redis_url,
                 "SECRET_KEY": Fernet.generate_key().decode(),
                 "CREDENTIAL_KEYS": Fernet.generate_key().decode(),
             }
