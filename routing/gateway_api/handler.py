@@ -6,8 +6,9 @@ thread-sensitive context, the body's trip through a temporary file. Nothing here
 A body is read only when its view asks for it, so that a bad key is refused before a byte of it.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch, get_resolver
 
-from keys.errors import InvalidRequestError
+from keys.errors import InvalidRequestError, ServiceUnavailableError
 from routing.gateway_api.request import (
     URLCONF,
     ClientLeftError,
@@ -69,9 +70,15 @@ class GatewayHandler(ASGIHandler):
             return
         try:
             response = await self._respond(request)
-            await self._send(request, response, send)
         except ClientLeftError:
             return
+        except asyncio.CancelledError:
+            # The process is told to end at once: say so in words that the caller's SDK reads.
+            ending = ServiceUnavailableError("The gateway is stopping. Try again.")
+            await self._send(request, error_response(ending, request), send)
+            raise
+        with suppress(ClientLeftError):
+            await self._send(request, response, send)
 
     async def _respond(self, request: GatewayRequest) -> HttpResponse | ServedResponse:
         host = request.META.get("HTTP_HOST", "")

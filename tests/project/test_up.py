@@ -65,6 +65,17 @@ def test_the_greeting_ends_with_a_curl_line_that_answers(standing):
     assert "You said: Hello" in done.stdout
 
 
+def test_guessing_at_keys_is_slowed_down_from_the_first_start_on(standing):
+    def statuses(key: str, times: int) -> list[int]:
+        headers = {"Authorization": f"Bearer {key}"}
+        with httpx2.Client(base_url=standing.base_url, headers=headers) as client:
+            return [client.get("/v1/models").status_code for _ in range(times)]
+
+    # More than one minute's worth of each of two minutes.
+    assert statuses("gw_guessed", 41)[-1] == 429
+    assert statuses(standing.printed(r"Key: (gw_.*)"), 1) == [200]
+
+
 def test_a_later_start_keeps_everything_and_tells_no_secret(gateway):
     secret = gateway.printed(r"Key: (gw_.*)")
     assert gateway.stop() == 0
@@ -100,7 +111,7 @@ def test_a_second_signal_ends_at_once(tmp_path):
             time.sleep(0.6)
             assert gateway.stop(number=signal.SIGTERM, seconds=20) == 0
             with contextlib.suppress(httpx2.TransportError):
-                assert answer.result().status_code >= 500
+                assert answer.result().json()["error"]["code"] == "service_unavailable"
         assert not any(map(is_alive, members))
 
 
