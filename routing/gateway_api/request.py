@@ -133,7 +133,8 @@ class closing_when_client_leaves:  # noqa: N801 - used as a word in `async with`
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
         # Cancelled by somebody else than the watcher: go on being cancelled.
-        if isinstance(error, asyncio.CancelledError) and self._watching.done():
+        left = self._watching.done() and not self._watching.cancelled()
+        if left and isinstance(error, asyncio.CancelledError):
             self._working.uncancel()
             raise ClientLeftError from None
         self._watching.cancel()
