@@ -33,7 +33,6 @@ USUAL_MODELS: dict[str, tuple[UsualModel, ...]] = {
         UsualModel("claude-opus-5-5", 128_000),
         UsualModel("claude-sonnet-5-5", 128_000),
         UsualModel("claude-haiku-4-5", 64_000),
-        UsualModel("claude-sonnet-4-5", 64_000),
     ),
     Kind.DEMO: tuple(
         UsualModel(name, 4096) for name in ("demo", "demo-slow", "demo-flaky", "demo-down")
