@@ -60,10 +60,11 @@ def parse_day(text: str, param: str) -> date:
         InvalidRequestError: it is none, or far from any day that a ledger can have. HTTP 400.
     """
     try:
-        day = date.fromisoformat(text) if len(text) == len("YYYY-MM-DD") else None
+        day = date.fromisoformat(text)
     except ValueError:
         day = None
-    if day is None:
+    # Python also reads 20260131 and 2026-W05-6.
+    if day is None or day.isoformat() != text:
         raise InvalidRequestError(f"{param} must be a date like 2026-01-31.", param=param)
     if not EARLIEST <= day <= LATEST:
         raise InvalidRequestError(f"{param} must lie in {EARLIEST} … {LATEST}.", param=param)

@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.contrib.admin.apps import AdminConfig
 from django.core.checks import register
 from django.core.management import call_command
@@ -20,7 +20,8 @@ class GatewayProjectConfig(AppConfig):
 
     def ready(self) -> None:
         register(data_dir_outlives_the_process)
-        post_migrate.connect(_create_cache_table, sender=self)
+        # Not of our own: Django sends the signal of applications with models alone.
+        post_migrate.connect(_create_cache_table, sender=apps.get_app_config("keys"))
 
 
 def _create_cache_table(using: str, verbosity: int, **_: Any) -> None:

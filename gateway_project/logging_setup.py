@@ -50,7 +50,12 @@ def configure(settings: Mapping[str, str]) -> None:
             "formatters": {
                 "line": {
                     "()": structlog.stdlib.ProcessorFormatter,
-                    "foreign_pre_chain": [*shared, structlog.stdlib.add_logger_name],
+                    "foreign_pre_chain": [
+                        *shared,
+                        structlog.stdlib.add_logger_name,
+                        # Of our own calls alone: Django adds whole requests.
+                        structlog.stdlib.ExtraAdder(allow=("group", "error")),
+                    ],
                     "processors": [
                         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                         *rendering,

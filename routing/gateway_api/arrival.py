@@ -11,7 +11,7 @@ from routing.wire.call import CallRequest
 
 LONGEST_END_USER = 256
 MOST_TAGS = 32
-_TAG = re.compile(r"([A-Za-z0-9_.:-]{1,64})=([^,=\x00-\x1f\x7f]{0,256})")
+_TAG = re.compile(r"([A-Za-z0-9_.:-]{1,64})=([^,;=\x00-\x1f\x7f]{0,256})")
 # The only client headers that travel on: they select features of Anthropic's API.
 _PASSED_ON = {
     "HTTP_ANTHROPIC_BETA": "anthropic-beta",

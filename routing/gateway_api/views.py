@@ -48,6 +48,8 @@ from routing.wire.bridges import add_gateway_fields
 from routing.wire.call import CallRequest, read_request
 
 log = structlog.get_logger(__name__)
+# As nginx writes it down.
+_CLIENT_LEFT = 499
 _EVENT_STREAM = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
 
 
@@ -79,7 +81,8 @@ class GatewayView(APIView):
             response: HttpResponse | ServedResponse = await handler(request, self.caller, **kwargs)
             return response
         except ClientLeftError:
-            raise
+            # Raised on, Django would log it as a mistake of ours; nobody reads the answer.
+            return HttpResponse(status=_CLIENT_LEFT)
         except Exception as error:  # noqa: BLE001  # the edge: everything leaves by one table
             return self.handle_exception(error)
 

@@ -132,3 +132,8 @@ def test_the_command_prints_differences_and_fails(counter, capsys):
     with pytest.raises(CommandError):
         call_command("check_books", "--from", "2026-03-01", "--to", "2026-03-31")
     assert "by the ledger" in capsys.readouterr().out
+
+
+def test_days_in_the_wrong_order_are_refused():
+    with pytest.raises(CommandError, match="from must not be after to"):
+        call_command("check_books", "--from", "2026-03-31", "--to", "2026-03-01")

@@ -111,7 +111,9 @@ def test_the_day_is_the_teams_and_today_if_not_said():
     assert usage["request_count"] == 1
 
 
-@pytest.mark.parametrize("text", ["", "today", "2026-3-1", "2026-02-30", "9999-12-31", "20260301"])
+@pytest.mark.parametrize(
+    "text", ["", "today", "2026-3-1", "2026-02-30", "9999-12-31", "20260301", "2026-W48-2"]
+)
 def test_a_bad_date_is_refused(text):
     with pytest.raises(InvalidRequestError) as refused:
         day(text=text)

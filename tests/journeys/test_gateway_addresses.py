@@ -4,6 +4,7 @@ import json
 import socket
 from datetime import UTC, datetime
 from http.client import HTTPConnection
+from time import sleep
 from typing import Any
 
 import openai
@@ -101,6 +102,23 @@ def test_the_end_user_and_tags_reach_the_ledger(gateway):
         "export_costs", "--from", str(today), "--to", str(today), "--timezone", "UTC"
     )
     assert "josé,env=prod;project=alpha," in rows
+
+
+def test_a_tag_that_a_csv_cell_could_not_tell_from_two_is_refused(gateway):
+    answer = post(gateway, CHAT, BODY, SECRET, X_Gateway_Tags="project=alpha;env=prod")
+    assert (answer.status, answer.json["error"]["param"]) == (400, "X-Gateway-Tags")
+
+
+def test_who_leaves_in_the_middle_of_a_body_is_no_mistake_of_ours(gateway):
+    told = len(gateway.output)
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {SECRET}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", gateway.port)) as client:
+        client.sendall(f"{head}{{".encode())
+        sleep(0.2)
+    assert post(gateway, CHAT, BODY, SECRET).status == 200
+    sleep(0.2)
+    assert "Internal Server Error" not in gateway.output[told:]
 
 
 def test_usage_is_of_the_teams_own_day(gateway):

@@ -19,10 +19,11 @@ class Command(BaseCommand):
 
     def handle(self, *, first: str | None, last: str | None, **options: Any) -> None:
         try:
-            differences = check_books(
-                parse_day(first, "from") if first else None,
-                parse_day(last, "to") if last else None,
-            )
+            first_day = parse_day(first, "from") if first else None
+            last_day = parse_day(last, "to") if last else None
+            if first_day and last_day and first_day > last_day:
+                raise InvalidRequestError("from must not be after to.", param="from")
+            differences = check_books(first_day, last_day)
         except InvalidRequestError as error:
             raise CommandError(error.message) from error
         for difference in differences:
