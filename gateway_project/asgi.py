@@ -13,7 +13,9 @@ from gateway_project.runtime import Runtime  # noqa: E402  # after setup
 from routing.gateway_api.handler import GatewayHandler  # noqa: E402 - after setup
 from routing.gateway_api.request import Receive, Scope, Send  # noqa: E402 - after setup
 
-GATEWAY_PATHS = ("/v1/", "/healthz", "/readyz")
+# A base URL without its /v1 is the commonest mistake: SDKs are told so in their own words.
+MISTYPED = ("/chat/completions", "/messages", "/models")
+GATEWAY_PATHS = ("/v1/", "/healthz", "/readyz", *MISTYPED)
 
 _gateway = GatewayHandler()
 _pages = ASGIHandler()
@@ -22,7 +24,7 @@ _pages = ASGIHandler()
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _live(scope, receive, send)
-    elif scope["path"].startswith(GATEWAY_PATHS):
+    elif scope["path"].startswith(GATEWAY_PATHS) or scope["path"] == "/v1":
         await _gateway(scope, receive, send)
     else:
         await _pages(scope, receive, send)

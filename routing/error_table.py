@@ -136,6 +136,13 @@ def leaving(error: GatewayError) -> Leaving:
     return _TABLE[UnexpectedError]
 
 
+def code_of(error: GatewayError) -> str:
+    """The code for our own records, always one of ours: a provider's refusal may hold any text."""
+    if isinstance(error, routing.UpstreamRefusedRequestError):
+        return _INVALID
+    return leaving(error).code
+
+
 def status_of(error: GatewayError, wire_format: str) -> int:
     row = leaving(error)
     if wire_format == ANTHROPIC and row.anthropic_status is not None:

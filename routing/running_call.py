@@ -22,7 +22,7 @@ from billing.usage import Usage
 from keys.caller import Caller
 from keys.errors import GatewayError
 from routing.catalogue import Target
-from routing.error_table import leaving
+from routing.error_table import code_of
 from routing.errors import UpstreamError
 from routing.settlement import Consumed, shared_out
 from routing.wire.call import CallRequest
@@ -132,13 +132,13 @@ class RunningCall:
     def end_broken(self, consumed: Consumed, error: GatewayError, began: float) -> None:
         """A stream that had begun did not reach its end."""
         self._note(consumed.target, "failed", error, began)
-        self._end(consumed, EntryStatus.ERROR, leaving(error).code)
+        self._end(consumed, EntryStatus.ERROR, code_of(error))
 
     def end_failed(self, error: GatewayError) -> None:
         """No attempt served: entry 0 is the last one that cost something, else the last one."""
         unpaid = Consumed(self.last_failed)
         last = self.paid_failures.pop() if self.paid_failures else unpaid
-        self._end(last, EntryStatus.ERROR, leaving(error).code)
+        self._end(last, EntryStatus.ERROR, code_of(error))
 
     def _end(self, consumed: Consumed, status: EntryStatus, code: str = "") -> None:
         if self.ended:
@@ -238,7 +238,7 @@ class RunningCall:
                 provider=target.provider.name,
                 upstream_model=target.upstream_model,
                 outcome=outcome,
-                reason=leaving(error).code if error else "",
+                reason=code_of(error) if error else "",
                 started_at=self.arrival.at + timedelta(seconds=began - self.arrival.monotonic),
                 latency_ms=milliseconds_since(began),
             )

@@ -28,7 +28,7 @@ from routing.gateway_api.request import (
     Send,
     closing_when_client_leaves,
 )
-from routing.gateway_api.responses import ServedResponse, error_response, format_of_path
+from routing.gateway_api.responses import ServedResponse, error_response, format_of
 
 NO_CONTENT, TOO_LARGE = 204, 413
 _CORS_HEADERS = "authorization, content-type, x-api-key, api-key, x-user-id, anthropic-version"
@@ -108,7 +108,7 @@ class GatewayHandler(ASGIHandler):
             ]
         headers.append((b"x-request-id", request.request_id.encode()))
         headers.append((b"cache-control", b"no-store"))
-        if format_of_path(request.path) == "anthropic_messages":
+        if format_of(request) == "anthropic_messages":
             headers.append((b"request-id", request.request_id.encode()))
         if self._cors_origins:
             headers += self._cors_headers(request)

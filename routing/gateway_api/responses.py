@@ -41,7 +41,7 @@ def json_response(data: Any, status: int = 200) -> HttpResponse:
 
 
 def error_response(error: GatewayError, request: GatewayRequest) -> HttpResponse:
-    wire_format = format_of_path(request.path)
+    wire_format = format_of(request)
     return HttpResponse(
         body_of(error, wire_format, request.request_id),
         status=status_of(error, wire_format),
@@ -90,6 +90,9 @@ def header_value(text: str) -> bytes:
     return _UNSAFE.sub("_", text)[:200].encode()
 
 
-def format_of_path(path: str) -> str:
-    """The wire format that the callers of an address speak."""
-    return "anthropic_messages" if path.startswith("/v1/messages") else "openai_chat"
+def format_of(request: GatewayRequest) -> str:
+    """The wire format that the caller of an address speaks."""
+    anthropic = request.path.startswith("/v1/messages") or (
+        request.path.startswith("/v1/models") and "HTTP_ANTHROPIC_VERSION" in request.META
+    )
+    return "anthropic_messages" if anthropic else "openai_chat"

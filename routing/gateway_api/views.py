@@ -288,7 +288,8 @@ async def readyz(request: GatewayRequest) -> HttpResponse:
 
 
 def not_found(request: GatewayRequest, exception: Exception) -> HttpResponse:
-    error = RouteNotFoundError(f"There is no address {request.path[:200]}.")
+    hint = "" if request.path.startswith("/v1/") else " The SDKs' base URL ends in /v1."
+    error = RouteNotFoundError(f"There is no address {request.path[:200]}.{hint}")
     return error_response(error, request)
 
 

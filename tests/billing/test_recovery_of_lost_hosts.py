@@ -1,5 +1,5 @@
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from billing.books import check_books
 from billing.lost_hosts import give_up
@@ -83,3 +83,8 @@ def test_the_command_says_what_it_did_and_what_it_left(settings, tmp_path, capsy
     assert "1.500000000 USD" in said
     assert "worker w2 of alive/02" in said
     assert list(Worker.objects.values_list("name", flat=True)) == ["w2"]
+
+
+def test_a_mistyped_host_is_not_taken_for_a_lost_one():
+    with pytest.raises(CommandError, match="no worker of a host typo elsewhere"):
+        call_command("recover_journal", "--lost", "typo")

@@ -244,3 +244,18 @@ def test_the_schema_tells_of_the_gateways_addresses(gateway):
     assert public.status in (200, 401, 403)
     if public.status == 200:
         assert CHAT in json.loads(public.body)["paths"]
+
+
+@pytest.mark.parametrize("path", ["/v1", "/chat/completions", "/models"])
+def test_a_base_url_without_its_v1_is_told_so(gateway, path):
+    answer = ask(gateway, "GET", path, Authorization=f"Bearer {SECRET}")
+    assert answer.status == 404
+    assert "/v1" in answer.json["error"]["message"]
+    assert answer.headers["x-request-id"]
+
+
+def test_an_unknown_model_is_told_the_anthropic_way_to_those_who_ask_so(gateway):
+    asked = {"anthropic-version": "2023-06-01", "x-api-key": SECRET}
+    answer = ask(gateway, "GET", "/v1/models/nope", **asked)
+    assert (answer.status, answer.json["error"]["type"]) == (404, "not_found_error")
+    assert answer.headers["request-id"] == answer.json["request_id"]

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from billing.lost_hosts import give_up, workers_elsewhere
 from billing.pricing import format_usd
@@ -23,6 +23,8 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, lost: str | None, **options: Any) -> None:
+        if lost:
+            _check_known(lost)
         found = recover_leftovers(settings.JOURNAL_DIR)
         self.stdout.write(
             f"{found.workers} dead workers: {found.ended} ended and {found.unfinished} unfinished "
@@ -36,3 +38,10 @@ class Command(BaseCommand):
                 )
         for worker in workers_elsewhere(settings.JOURNAL_DIR):
             self.stdout.write(f"Left alone: worker {worker.name} of {worker.host}")
+
+
+def _check_known(lost: str) -> None:
+    known = sorted({worker.host for worker in workers_elsewhere(settings.JOURNAL_DIR)})
+    if not any(lost in (host, host.partition("/")[0]) for host in known):
+        there = ", ".join(known) or "none"
+        raise CommandError(f"--lost: no worker of a host {lost} elsewhere; there are: {there}")
