@@ -97,6 +97,9 @@ class Counter(models.Model):
     period_end = models.DateTimeField(null=True, help_text="Null where the window never ends.")
     ceiling = models.BigIntegerField(help_text="A copy of the limit's, kept by a trigger.")
     taken = models.BigIntegerField(default=0)
+    recalls = models.BigIntegerField(
+        default=0, help_text="How often a worker asked the others to give back what idles."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -134,6 +137,9 @@ class Holding(models.Model):
     amount = models.BigIntegerField()
     operation = models.BigIntegerField(
         default=0, help_text="The worker's last take or return: tells whether it was committed."
+    )
+    answered = models.BigIntegerField(
+        default=0, help_text="The last of the counter's recalls that this worker has heard."
     )
 
     class Meta:
