@@ -98,7 +98,7 @@ class Counter(models.Model):
     ceiling = models.BigIntegerField(help_text="A copy of the limit's, kept by a trigger.")
     taken = models.BigIntegerField(default=0)
     recalls = models.BigIntegerField(
-        default=0, help_text="How often a worker asked the others to give back what idles."
+        db_default=0, help_text="How often a worker asked the others to give back what idles."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -139,7 +139,7 @@ class Holding(models.Model):
         default=0, help_text="The worker's last take or return: tells whether it was committed."
     )
     answered = models.BigIntegerField(
-        default=0, help_text="The last of the counter's recalls that this worker has heard."
+        db_default=0, help_text="The last of the counter's recalls that this worker has heard."
     )
 
     class Meta:
