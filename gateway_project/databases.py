@@ -10,6 +10,16 @@ from gateway_project.environment import BadVariableError, Database
 # Long enough to save the connection set-up of one request after another, short enough that an
 # idle thread gives its connection back.
 _CONNECTION_SECONDS = 60
+# A host that is gone without a word is given up after half a minute, whether a question is on
+# its way to it (tcp_user_timeout) or an answer is awaited (keepalives).
+_PATIENCE = {
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}
 
 
 def database_settings(database: Database) -> dict[str, Any]:
@@ -32,7 +42,7 @@ def _sqlite(database: Database) -> dict[str, Any]:
 
 
 def _postgresql(database: Database) -> dict[str, Any]:
-    options = {"connect_timeout": "5", "application_name": "gateway", **dict(database.options)}
+    options = {**_PATIENCE, "application_name": "gateway", **dict(database.options)}
     try:
         make_conninfo(**options)
     except ProgrammingError as error:
@@ -58,8 +68,8 @@ def cache_settings(redis_url: str) -> dict[str, Any]:
             "LOCATION": "gateway_cache",
         }
     return {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "keys.redis_cache.SparingRedisCache",
         "LOCATION": redis_url,
-        # A Redis that hangs must not hang the sign-in page with it.
-        "OPTIONS": {"socket_timeout": 0.25, "socket_connect_timeout": 0.25},
+        # What the one call waits that finds a Redis hanging.
+        "OPTIONS": {"socket_timeout": 0.04, "socket_connect_timeout": 0.04},
     }

@@ -13,6 +13,7 @@ from django_ratelimit.core import get_usage
 from redis.exceptions import RedisError
 
 from keys.client_address import parse_address
+from keys.redis_cache import RedisSparedError
 
 _CACHE_ERRORS = (RedisError, OSError, DatabaseError, InterfaceError)
 log = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ def seconds_to_wait(group: str, subject: str, rate: str, *, count: bool = True) 
             "dict[str, Any] | None",
             get_usage(None, group=group, key=key, rate=rate, increment=count),
         )
+    except RedisSparedError:
+        return 0  # said when Redis failed
     except _CACHE_ERRORS as error:
         log.warning("throttle_without_cache", extra={"group": group, "error": repr(error)})
         return 0

@@ -1,14 +1,15 @@
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.cache import cache
-from django.core.cache.backends.redis import RedisCache
 from django.db import connection
 
 from keys import failed_keys
 from keys.errors import TooManyFailedKeysError
 from keys.failed_keys import count_failure
+from keys.redis_cache import SparingRedisCache
 from keys.throttle import address_group, seconds_to_wait
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,9 +71,25 @@ def test_a_flood_of_bad_keys_leaves_the_cache_alone(django_assert_num_queries):
 
 
 def test_a_dead_redis_counts_nobody(monkeypatch):
-    dead = RedisCache("redis://127.0.0.1:1", {})
+    dead = SparingRedisCache("redis://127.0.0.1:1", {})
     monkeypatch.setattr("django_ratelimit.core.caches", {"default": dead})
-    async_to_sync(count_failure)("192.0.2.1")
+    for _ in range(30):
+        async_to_sync(count_failure)("192.0.2.1")
+
+
+def test_a_cache_that_hangs_holds_up_the_first_bad_key_alone(monkeypatch):
+    asked, answer = [], threading.Event()
+
+    def hang(group, subject, rate):
+        asked.append(subject)
+        answer.wait(20)
+        return 0
+
+    monkeypatch.setattr(failed_keys, "seconds_to_wait", hang)
+    for _ in range(50):
+        async_to_sync(count_failure)("192.0.2.1")
+    answer.set()
+    assert len(asked) == 1
 
 
 def test_one_ipv6_network_is_one_client():
