@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	--require-hashes --only-binary :all:
 
 .DEFAULT_GOAL := help
-.PHONY: run test lint bench screenshots help
+.PHONY: run test test-faults lint bench screenshots help
 
 run: $(VENV)/installed ## install, migrate, seed and start everything; Ctrl-C stops it
 	@$(BIN)/python manage.py up
@@ -17,6 +17,10 @@ run: $(VENV)/installed ## install, migrate, seed and start everything; Ctrl-C st
 test: $(VENV)/installed-for-tests ## the whole suite, on SQLite and on PostgreSQL (ARGS="-k name")
 	$(BIN)/python -m pytest --database sqlite $(ARGS)
 	$(BIN)/python -m pytest --database postgresql $(ARGS)
+
+test-faults: $(VENV)/installed-for-tests ## crowds, kills and outages at full size (ten minutes)
+	$(BIN)/python -m pytest --database sqlite -m faults -s $(ARGS)
+	$(BIN)/python -m pytest --database postgresql -m faults -s $(ARGS)
 
 lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migrations
 	$(BIN)/ruff check
@@ -32,7 +36,7 @@ bench: $(VENV)/installed-for-tests ## what a request costs (ARGS=--json)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(VENV)/installed: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed." >&2; exit 1; }

@@ -1,0 +1,98 @@
+"""Many clients in one thread, on plain sockets, that behave as SDKs do about retries."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Attributes: status: 0 where the connection broke. tries: requests made for it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    tries: int = 1
+
+    @property
+    def is_whole(self) -> bool:
+        """Served to the end: a stream up to its `[DONE]`."""
+        if self.status != 200:
+            return False
+        return b"[DONE]" in self.body if self.is_stream else self.body.rstrip()[-1:] == b"}"
+
+    @property
+    def is_stream(self) -> bool:
+        return self.headers.get("content-type", "").startswith("text/event-stream")
+
+    @property
+    def may_be_retried(self) -> bool:
+        if self.status not in (429, 503) or self.headers.get("x-should-retry") == "false":
+            return False
+        return 0 < float(self.headers.get("retry-after", 0)) <= 5
+
+
+def request_bytes(secret: str, body: dict[str, Any], *, user: str = "") -> bytes:
+    encoded = json.dumps(body).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Authorization: Bearer {secret}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(encoded)}\r\n" + (f"X-User-ID: {user}\r\n" if user else "")
+    )
+    return head.encode() + b"\r\n" + encoded
+
+
+async def ask(port: int, request: bytes, *, start: asyncio.Barrier | None = None) -> Reply:
+    """One request; with a barrier it is sent when all have connected."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                if start is not None:
+                    await start.wait()
+                writer.write(request)
+                return _parsed(await reader.read())
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return Reply(0, {}, b"")
+
+
+async def ask_until_settled(
+    port: int, request: bytes, *, patience_seconds: float, start: asyncio.Barrier | None = None
+) -> Reply:
+    """Ask again for as long as the gateway says that it is worth it."""
+    deadline = time.monotonic() + patience_seconds
+    reply = await ask(port, request, start=start)
+    tries = 1
+    while reply.may_be_retried and time.monotonic() < deadline:
+        await asyncio.sleep(float(reply.headers["retry-after"]))
+        reply = await ask(port, request)
+        tries += 1
+    return Reply(reply.status, reply.headers, reply.body, tries)
+
+
+async def all_at_once(port: int, requests: list[bytes], *, patience_seconds: float) -> list[Reply]:
+    """Everybody connects, then everybody sends in the same moment."""
+    start = asyncio.Barrier(len(requests))
+    return await asyncio.gather(
+        *(
+            ask_until_settled(port, one, patience_seconds=patience_seconds, start=start)
+            for one in requests
+        )
+    )
+
+
+def _parsed(raw: bytes) -> Reply:
+    head, found, body = raw.partition(b"\r\n\r\n")
+    if not found:
+        return Reply(0, {}, raw)
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {
+        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
+    }
+    return Reply(int(first.split(" ")[1]), headers, body)

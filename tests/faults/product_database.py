@@ -1,0 +1,89 @@
+"""The database of a running gateway, read and watched from outside the product."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.faults.history import Movement
+
+_SQLITE_WATCH = [
+    "CREATE TABLE faults_movement (counter_id bigint, taken bigint, ceiling bigint)",
+    *(
+        f"CREATE TRIGGER faults_watch_{event} AFTER {event} ON billing_counter BEGIN"
+        " INSERT INTO faults_movement VALUES (NEW.id, NEW.taken, NEW.ceiling); END"
+        for event in ("insert", "update")
+    ),
+]
+_POSTGRESQL_WATCH = [
+    "CREATE TABLE faults_movement (counter_id bigint, taken bigint, ceiling bigint)",
+    """
+    CREATE FUNCTION faults_note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO faults_movement VALUES (NEW.id, NEW.taken, NEW.ceiling);
+        RETURN NULL;
+    END $$
+    """,
+    "CREATE TRIGGER faults_watch AFTER INSERT OR UPDATE ON billing_counter"
+    " FOR EACH ROW EXECUTE FUNCTION faults_note()",
+]
+# One statement, so one moment. It knows the limits that these tests make: of teams, without end.
+_OUT_OF_BALANCE = """
+    SELECT counter.id, limits.unit, counter.taken,
+        COALESCE((SELECT SUM(amount) FROM billing_holding held
+            WHERE held.counter_id = counter.id), 0),
+        COALESCE((SELECT SUM(CASE limits.unit
+                WHEN 'usd' THEN COALESCE(entry.cost_nano_usd, 0)
+                WHEN 'tokens' THEN entry.input_tokens + entry.output_tokens
+                WHEN 'requests' THEN CASE entry.entry WHEN 0 THEN 1 ELSE 0 END
+                ELSE 0 END)
+            FROM billing_ledgerentry entry WHERE entry.team_id = limits.team_id), 0)
+    FROM billing_counter counter JOIN billing_limit limits ON limits.id = counter.limit_id
+"""
+
+
+class ProductDatabase:
+    """Args: url: a PostgreSQL URL, or empty for the SQLite file in `data_dir`."""
+
+    def __init__(self, data_dir: Path, url: str) -> None:
+        self._file = data_dir / "gateway.sqlite3"
+        self._url = url
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        if self._url:
+            with psycopg.connect(self._url) as connection:
+                return connection.execute(statement.encode()).fetchall()
+        with closing(sqlite3.connect(self._file, timeout=30)) as connection:
+            return connection.execute(statement).fetchall()
+
+    def watch(self) -> None:
+        """Write down every value that a counter gets from now on."""
+        if self._url:
+            with psycopg.connect(self._url) as connection:
+                for statement in _POSTGRESQL_WATCH:
+                    connection.execute(statement.encode())
+            return
+        with closing(sqlite3.connect(self._file, timeout=30)) as connection, connection:
+            for statement in _SQLITE_WATCH:
+                connection.execute(statement)
+
+    def movements(self) -> list[Movement]:
+        """Needs `watch`."""
+        rows = self.rows("SELECT counter_id, taken, ceiling FROM faults_movement")
+        return [Movement(*row) for row in rows]
+
+    def ceilings(self) -> dict[int, int]:
+        return dict(self.rows("SELECT id, ceiling FROM billing_counter"))
+
+    def held(self) -> int:
+        """All that workers hold, idle or not; units added up, so only zero says much."""
+        return int(self.rows("SELECT COALESCE(SUM(amount), 0) FROM billing_holding")[0][0])
+
+    def out_of_balance(self) -> list[str]:
+        """Counters that are not what the ledger and the holdings add up to, as of one moment."""
+        return [
+            f"counter {counter} ({unit}): taken {taken}, held {held}, on the ledger {posted}"
+            for counter, unit, taken, held, posted in self.rows(_OUT_OF_BALANCE)
+            if taken != held + posted
+        ]
