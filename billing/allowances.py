@@ -18,6 +18,11 @@ from billing.models import Unit
 from billing.periods import EPOCH
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
+# Tidyings for which a share takes nothing ahead after units of its counter were called back.
+TIGHT_TIDYINGS = 3
+# Tidyings (seconds): one call in the first moment says little about a minute.
+_SHORTEST_OBSERVED = 5
+_LONG_AGO = -1_000_000
 REQUESTS = Unit.REQUESTS.value
 TOKENS = Unit.TOKENS.value
 USD = Unit.USD.value
@@ -29,24 +34,34 @@ class Slot:
 
     Attributes:
         used, used_before: units settled lately and in the stretch before; see `age`.
+        peak, peak_before: the most that running calls held at once, in the same stretches.
+        since: number of the tidying from which on `used_before` and `used` count.
     """
 
-    __slots__ = ("rule", "share", "subject", "used", "used_before")
+    __slots__ = ("peak", "peak_before", "rule", "share", "since", "subject", "used", "used_before")
 
-    def __init__(self, rule: LimitRule, subject: str) -> None:
+    def __init__(self, rule: LimitRule, subject: str, tidyings: int = 0) -> None:
         self.rule = rule
         self.subject = subject
-        self.used = 0
-        self.used_before = 0
+        self.used = self.used_before = self.peak = self.peak_before = 0
+        self.since = tidyings
         # Right for what never ends; any other window begins with the first call.
         self.share = Share(self, EPOCH)
 
-    @property
-    def recent_use(self) -> int:
-        return self.used + self.used_before
+    def use_within(self, seconds: int, tidyings: int) -> int:
+        """What a stretch of that length uses, going by the last half to whole minute."""
+        observed = max(_SHORTEST_OBSERVED, tidyings - self.since)
+        return (self.used + self.used_before) * seconds // observed
 
-    def age(self) -> None:
+    @property
+    def most_at_once(self) -> int:
+        return max(self.peak, self.peak_before)
+
+    def age(self, tidyings: int, stretch: int) -> None:
+        """Forget the stretch before last."""
+        self.since = tidyings if not self.used else max(self.since, tidyings - stretch)
         self.used, self.used_before = 0, self.used
+        self.peak, self.peak_before = self.share.reserved, self.peak
 
 
 class Share:
@@ -61,6 +76,9 @@ class Share:
         excess: spent beyond what was held, and not yet in `taken` as last read.
         excess_posted: the part of `excess` that the ledger has added since.
         taken, ceiling, held_by_others: of the counter, as last read.
+        recalls, heard: how often idle units were called back, and up to which of these recalls
+            all other holders have answered, as last read.
+        tight_at: number of the tidying in which units were last called back.
         edits, edits_read: how often the limit was edited, in all and before the counter was read.
         last_use: number of the tidying that came before the last reservation.
         awaited: exchanges that will still bring news of this share.
@@ -75,14 +93,17 @@ class Share:
         "end",
         "excess",
         "excess_posted",
+        "heard",
         "held_by_others",
         "idle",
         "last_use",
         "leaving",
+        "recalls",
         "reserved",
         "slot",
         "start",
         "taken",
+        "tight_at",
         "unit",
         "unposted",
     )
@@ -97,11 +118,22 @@ class Share:
         self.counter_id = self.idle = self.reserved = self.unposted = self.leaving = 0
         self.excess = self.excess_posted = self.taken = self.held_by_others = 0
         self.last_use = self.awaited = self.edits = self.edits_read = 0
+        self.recalls = self.heard = 0
+        self.tight_at = _LONG_AGO
 
     @property
     def room(self) -> int:
         """What was left below the ceiling when the counter was last read; may be negative."""
         return self.ceiling - self.taken + self.leaving - self.excess
+
+    @property
+    def within_reach(self) -> int:
+        """What the next call may be given, if nobody else takes it first."""
+        return self.idle + max(0, self.room)
+
+    def might_have(self, amount: int) -> bool:
+        """Whether it would fit if others held nothing."""
+        return self.settled + self.reserved + amount <= self.ceiling
 
     @property
     def unsure(self) -> bool:
@@ -123,6 +155,17 @@ class Share:
     def period_end(self) -> datetime | None:
         return None if self.end is _NEVER else self.end
 
+    def ahead(self, seconds: int, tidyings: int) -> int:
+        """What it should hold beyond what it does, for the calls of the seconds to come.
+
+        While others call units back it should hold nothing beyond the calls at hand.
+        """
+        if self.unit == CONCURRENT or tidyings - self.tight_at < TIGHT_TIDYINGS:
+            return 0
+        slot = self.slot
+        wanted = slot.use_within(seconds, tidyings) + slot.most_at_once
+        return max(0, wanted - self.idle - self.reserved)
+
     @property
     def is_empty(self) -> bool:
         return not (self.idle or self.reserved or self.unposted or self.leaving or self.awaited)
@@ -130,6 +173,8 @@ class Share:
     def reserve(self, amount: int) -> "Hold":
         self.idle -= amount
         self.reserved += amount
+        if self.reserved > self.slot.peak:
+            self.slot.peak = self.reserved
         return Hold(self, self.unit, amount, self.counter_id)
 
     def release(self, amount: int) -> None:

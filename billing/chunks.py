@@ -1,6 +1,6 @@
 """How much a worker takes at once: enough to be left alone for a while, never what others need.
 
-Pure. A chunk beyond the calls at hand covers up to a minute of recent use, and halves with the
+Pure. A chunk beyond the calls at hand covers the use of a minute to come, and shrinks with the
 room that is left, until near the ceiling it is exactly one call's need.
 """
 
@@ -15,7 +15,7 @@ def chunk(room: int, *, need: int, lacking: int, ahead: int, alone: bool) -> int
     Args:
         need: the least that is of use; not granted in part.
         lacking: what all the calls at hand lack together.
-        ahead: recent use, to be spared the next asking.
+        ahead: for calls to come, to be spared the next asking and to last through an outage.
         alone: no other worker holds any of this counter.
     """
     if room < need or room <= 0:

@@ -12,14 +12,15 @@ worker asks again (`was_committed`) before it believes anything.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from django.db import Error, connection, transaction
-from django.db.models import Sum
+from django.db.models import F
 
 from billing import models
 from billing.charging import lock_new_counters
@@ -52,6 +53,7 @@ class Take:
     Attributes:
         counter_id: 0 while it is not known; the counter is then found or made.
         owed: excess that the worker will add when it posts; not to be granted any more.
+        recall: call back what other workers idle on, unless all that lacks is granted.
     """
 
     key: CounterKey
@@ -60,6 +62,7 @@ class Take:
     lacking: int
     ahead: int
     owed: int
+    recall: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,9 @@ class Reading:
 
     Attributes:
         granted: 0 where the need did not fit.
+        recalls, heard: how often idle units were called back, this time included, and up to which
+            of these recalls all other holders have answered.
+        alone: no other worker is registered.
     """
 
     counter_id: int
@@ -81,6 +87,21 @@ class Reading:
     taken: int
     ceiling: int
     held_by_others: int
+    recalls: int
+    heard: int
+    alone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Counters whose idle units other workers need, with the number of the recall.
+
+    Attributes:
+        alone: no other worker is registered.
+    """
+
+    recalls: dict[int, int]
+    alone: bool
 
 
 class UnknownOutcomeError(Exception):
@@ -103,12 +124,17 @@ class CounterStore:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="counters")
 
     async def exchange(
-        self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
+        self,
+        operation: int,
+        takes: Sequence[Take],
+        gives: Sequence[Give],
+        answers: Mapping[int, int] | None = None,
     ) -> list[Reading | None]:
         """Give back, then take, in one transaction.
 
         Args:
             operation: any number that no earlier exchange had.
+            answers: recalls that were heard, by counter: all that idled is among `gives`.
 
         Returns:
             A reading for each take; None where the limit is gone.
@@ -117,7 +143,7 @@ class CounterStore:
             django.db.Error: nothing was given or taken.
             UnknownOutcomeError: see `was_committed`.
         """
-        return await self._run(lambda: self._exchange(operation, takes, gives))
+        return await self._run(lambda: self._exchange(operation, takes, gives, answers or {}))
 
     async def was_committed(
         self, operation: int, limit_ids: Iterable[int], counter_ids: Iterable[int]
@@ -127,6 +153,10 @@ class CounterStore:
         Waits for its transaction to end, should the server still be at it.
         """
         return await self._run(lambda: self._was_committed(operation, limit_ids, counter_ids))
+
+    async def recalled(self) -> Recalled:
+        """What other workers have called back and this one has not answered."""
+        return await self._run(self._recalled)
 
     async def used_in_ledger(self, rule: LimitRule, subject: str, period: Period) -> int:
         """What a limit's subject used, by the ledger alone."""
@@ -143,9 +173,14 @@ class CounterStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, _try, work)
 
     def _exchange(
-        self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
+        self,
+        operation: int,
+        takes: Sequence[Take],
+        gives: Sequence[Give],
+        answers: Mapping[int, int],
     ) -> list[Reading | None]:
         readings: list[Reading | None] = []
+        recalled: list[int] = []
         moved = False
         try:
             with transaction.atomic():
@@ -153,6 +188,7 @@ class CounterStore:
                 counters = _lock({*counter_ids.values(), *(t.counter_id for t in takes)}, gives)
                 changes = {give.counter_id: -give.amount for give in gives}
                 others = self._held_by_others(counters)
+                alone, nobody = self._is_alone(), _Others()
                 for take in takes:
                     counter_id = take.counter_id or counter_ids.get(take.key, 0)
                     counter = counters.get(counter_id)
@@ -160,9 +196,12 @@ class CounterStore:
                     if counter is None:
                         readings.append(None)
                         continue
-                    reading = _take(take, counter, change, others.get(counter_id, 0))
+                    reading = _take(take, counter, change, others.get(counter_id, nobody), alone)
                     readings.append(reading)
                     changes[counter_id] = change + reading.granted
+                    if reading.recalls > counter.recalls:
+                        recalled.append(counter_id)
+                self._note_recalls(recalled, answers)
                 moved = self._move(operation, {i: n for i, n in changes.items() if i in counters})
         except Error as error:
             if moved:
@@ -170,10 +209,30 @@ class CounterStore:
             raise
         return readings
 
-    def _held_by_others(self, counter_ids: Iterable[int]) -> dict[int, int]:
-        rows = models.Holding.objects.filter(counter_id__in=counter_ids)
-        held = rows.exclude(worker_id=self.worker_id).values_list("counter_id")
-        return dict(held.annotate(Sum("amount")))
+    def _held_by_others(self, counter_ids: Iterable[int]) -> dict[int, "_Others"]:
+        rows = models.Holding.objects.filter(counter_id__in=counter_ids, amount__gt=0)
+        others: dict[int, _Others] = defaultdict(_Others)
+        for row in rows.exclude(worker_id=self.worker_id):
+            others[row.counter_id].add(row.amount, row.answered)
+        return others
+
+    def _note_recalls(self, recalled: Iterable[int], answers: Mapping[int, int]) -> None:
+        for counter_id in sorted(recalled):
+            models.Counter.objects.filter(id=counter_id).update(recalls=F("recalls") + 1)
+        holdings = models.Holding.objects.filter(worker_id=self.worker_id)
+        for counter_id, recall in sorted(answers.items()):
+            holdings.filter(counter_id=counter_id).update(answered=recall)
+
+    def _recalled(self) -> Recalled:
+        holdings = models.Holding.objects.filter(worker_id=self.worker_id, amount__gt=0)
+        unanswered = holdings.filter(answered__lt=F("counter__recalls"))
+        return Recalled(
+            recalls=dict(unanswered.values_list("counter_id", "counter__recalls")),
+            alone=self._is_alone(),
+        )
+
+    def _is_alone(self) -> bool:
+        return not models.Worker.objects.exclude(id=self.worker_id).exists()
 
     def _move(self, operation: int, changes: dict[int, int]) -> bool:
         """Write what was given and taken; whether there was anything to write."""
@@ -276,16 +335,41 @@ def _lock(ids: set[int], gives: Sequence[Give]) -> dict[int, models.Counter]:
     return {counter.pk: counter for counter in rows.filter(id__in=wanted)}
 
 
-def _take(take: Take, counter: models.Counter, change: int, held_by_others: int) -> Reading:
+@dataclass(slots=True)
+class _Others:
+    """What the other workers hold of a counter; `heard` is at most the counter's recalls."""
+
+    held: int = 0
+    heard: int | None = None
+
+    def add(self, amount: int, answered: int) -> None:
+        self.held += amount
+        self.heard = answered if self.heard is None else min(self.heard, answered)
+
+
+def _take(
+    take: Take, counter: models.Counter, change: int, others: _Others, alone: bool
+) -> Reading:
     taken = counter.taken + change
     granted = chunk(
         counter.ceiling - taken - take.owed,
         need=take.need,
         lacking=take.lacking,
         ahead=take.ahead,
-        alone=not held_by_others,
+        alone=not others.held,
     )
-    return Reading(counter.pk, granted, taken + granted, counter.ceiling, held_by_others)
+    recall = take.recall and bool(others.held) and granted < max(1, take.need, take.lacking)
+    recalls = counter.recalls + recall
+    return Reading(
+        counter_id=counter.pk,
+        granted=granted,
+        taken=taken + granted,
+        ceiling=counter.ceiling,
+        held_by_others=others.held,
+        recalls=recalls,
+        heard=recalls if others.heard is None else others.heard,
+        alone=alone,
+    )
 
 
 def _try(work: Callable[[], Result]) -> Result:

@@ -3,14 +3,15 @@
 `reserve` holds an upper bound against every limit of a caller, all of them or none; `settle`
 puts the true figure in its place. Most calls are admitted from shares that this process already
 holds, by arithmetic alone; otherwise the shares are filled from the counters in the database,
-and a call is refused only after they have been asked. When the database is away, calls go on
-within the shares at hand and are turned away (503, never 429) beyond them.
+and a call is refused only after they have been asked, and after other workers have given back
+what they idle on. When the database is away, calls go on within the shares at hand and are turned
+away (503, never 429) beyond them.
 
 All methods belong to one event loop and are called on its thread.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -24,6 +25,7 @@ from billing.estimate import Estimate
 from billing.limit_rules import LimitRule, LimitsSnapshot, load_limits, snapshot_of
 from billing.limit_states import LimitState, Shortage, refusal, state_of
 from billing.models import Per
+from billing.recalls import Listener, Recall
 from billing.refills import Ask, Refills, counters_away
 from billing.wallet import Wallet
 from keys.caller import Caller
@@ -68,6 +70,7 @@ class Limits:
         self._store = store
         self._wallet = Wallet()
         self._refills = Refills(store, self._wallet)
+        self._listener = Listener(store, self._wallet, self._refills)
         self._snapshot = LimitsSnapshot()
         self._plans: dict[int, _Plan] = {}
 
@@ -116,6 +119,7 @@ class Limits:
             ServiceUnavailableError: the counters are away. HTTP 503.
         """
         asked: set[Share] = set()
+        recall = Recall()
         while True:
             plan = self._plan_of(caller)
             shares = [
@@ -126,21 +130,60 @@ class Limits:
             lacking = [s for s in shares if s.idle < full[s.unit] or not s.counter_id]
             if not lacking:
                 return self._held(shares, full, estimate.output_tokens)
+            unmet = [s for s in lacking if s in asked and s.within_reach < full[s.unit]]
+            awaited = [s for s in unmet if s.might_have(least[s.unit]) and recall.may_help(s)]
             shortages = [
                 Shortage(share, least[share.unit])
-                for share in lacking
-                if share in asked and share.idle + max(0, share.room) < least[share.unit]
+                for share in unmet
+                if share.within_reach < least[share.unit] and share not in awaited
             ]
             if shortages:
                 raise refusal(shortages, caller, now)
-            if all(s in asked and s.room <= 0 and s.idle >= least[s.unit] for s in lacking):
-                output_tokens = _affordable_output(shares, estimate)
-                needs = _needs(plan, estimate, output_tokens)
-                return self._held(shares, needs, output_tokens)
-            await self._refills.ask([Ask(s, least[s.unit], full[s.unit]) for s in lacking])
+            if not awaited and all(
+                s in asked and s.room <= 0 and s.idle >= least[s.unit] for s in lacking
+            ):
+                return self._held_in_part(plan, shares, estimate)
+            called_back = [s for s in awaited if recall.is_new(s)]
+            if awaited and not called_back:
+                await recall.wait()
+            try:
+                await self._refills.ask(
+                    [Ask(s, least[s.unit], full[s.unit], s in called_back) for s in lacking]
+                )
+            except ServiceUnavailableError:
+                if all(s.counter_id and s.idle >= least[s.unit] for s in shares):
+                    return self._held_in_part(plan, shares, estimate)
+                raise
+            recall.raised(called_back)
+            self._listener.listen()
             # What an edit has overtaken meanwhile says nothing: it is asked again.
             asked = {share for share in lacking if not share.unsure}
             self._forget_gone_limits()
+
+    async def hold_more(
+        self, reservation: Reservation, *, tokens: int, cost_nano_usd: int
+    ) -> Reservation | None:
+        """Hold more of the same limits for a running call: of all of them or none.
+
+        Returns:
+            The reservation in the place of the old one; None where there is no room, or none
+            to be known of while the database is away, and the old one stays.
+        """
+        needs = {TOKENS: tokens, USD: cost_nano_usd}
+        more = [(hold, needs.get(hold.unit, 0)) for hold in reservation.holds]
+        lacking = [Ask(hold.share, need, need) for hold, need in more if hold.share.idle < need]
+        if lacking:
+            try:
+                await self._refills.ask(lacking)
+            except ServiceUnavailableError:
+                return None
+            if any(hold.share.idle < need for hold, need in more):
+                return None
+        holds = tuple(
+            replace(hold, amount=hold.amount + hold.share.reserve(need).amount)
+            for hold, need in more
+        )
+        return replace(reservation, holds=holds)
 
     def settle(
         self, reservation: Reservation, *, tokens: int, cost_nano_usd: int | None
@@ -168,9 +211,9 @@ class Limits:
     async def state(
         self, caller: Caller, now: datetime, end_user: str = ""
     ) -> tuple[LimitState, ...]:
-        """Every limit of a caller, read from the database.
+        """Every limit of a caller, exact: other workers have given back what they idle on.
 
-        What other workers hold counts as used; a soft limit knows only what is in the ledger.
+        A soft limit knows only what is in the ledger.
 
         Raises:
             ServiceUnavailableError: the database is away. HTTP 503.
@@ -179,35 +222,50 @@ class Limits:
         slots = self._slots(plan, caller, end_user)
         shares = [self._wallet.share_at(slot, now) for slot in slots]
         await self._refills.ask([Ask(share, 0, 0) for share in shares])
+        recall = Recall()
+        while awaited := [share for share in shares if recall.may_help(share)]:
+            called_back = [share for share in awaited if recall.is_new(share)]
+            if not called_back:
+                await recall.wait()
+            await self._refills.ask([Ask(share, 0, 0, share in called_back) for share in awaited])
+            recall.raised(called_back)
         soft = [await self._soft_state(rule, caller, now, end_user) for rule in plan.soft]
         return (*map(_state, shares), *soft)
 
     def tightest(self, caller: Caller, now: datetime) -> Headroom:
-        """What is left at least, from memory alone; limits per end user are left out."""
+        """What is left at least, from memory alone; limits per end user are left out.
+
+        Among other workers only what this one holds surely remains.
+        """
         plan = self._plan_of(caller)
         shares = [s.share for s in plan.slots if s.share.start <= now < s.share.end]
-        return Headroom(_tightest(shares, REQUESTS), _tightest(shares, TOKENS))
+        alone = self._refills.alone
+        return Headroom(_tightest(shares, REQUESTS, alone), _tightest(shares, TOKENS, alone))
 
     async def tidy(self, now: datetime) -> None:
-        """Give back what idles; call it every second. Never fails."""
+        """Give back what idles and fill what runs low; call it every second. Never fails."""
         self._wallet.tidy(now)
-        await self._give_back()
+        low = [Ask(share, 0, 0) for share in self._wallet.running_low(now)]
+        await self._give_back(low)
+        if self._wallet.holds_something:
+            self._listener.listen()
 
     async def close(self) -> None:
         """Give back everything that no call holds, after the last one has been posted."""
+        self._listener.stop()
         # Twice: the first may find out that a take in doubt was committed.
         for _ in range(2):
             self._wallet.give_up_everything()
-            await self._give_back()
+            await self._give_back([])
         try:
             await self._store.close()
         except Error as error:
             log.warning("holdings_left_behind", error=repr(error))
 
-    async def _give_back(self) -> None:
-        if self._wallet.leaving() or self._refills.in_doubt:
+    async def _give_back(self, asks: Sequence[Ask]) -> None:
+        if asks or self._wallet.leaving() or self._refills.in_doubt:
             try:
-                await self._refills.ask([])
+                await self._refills.ask(asks)
             except ServiceUnavailableError:
                 # Taken back into the shares: nothing is returned while the database is away.
                 return
@@ -260,6 +318,13 @@ class Limits:
         holds = tuple(share.reserve(needs[share.unit]) for share in shares)
         return Reservation(holds, output_tokens)
 
+    def _held_in_part(
+        self, plan: _Plan, shares: Sequence[Share], estimate: Estimate
+    ) -> Reservation:
+        """Hold what is there: less output than the call would like."""
+        output_tokens = _affordable_output(shares, estimate)
+        return self._held(shares, _needs(plan, estimate, output_tokens), output_tokens)
+
     def _forget_gone_limits(self) -> None:
         """A limit that was deleted a moment ago binds nobody, though the snapshot still has it."""
         if self._refills.gone:
@@ -291,13 +356,13 @@ def _state(share: Share) -> LimitState:
     )
 
 
-def _tightest(shares: Iterable[Share], unit: str) -> LimitState | None:
+def _tightest(shares: Iterable[Share], unit: str, alone: bool) -> LimitState | None:
     states = [
         state_of(
             share.slot.rule,
             ceiling=share.ceiling,
-            # Others may have taken all of the rest since: only what is held here surely remains.
-            used=share.ceiling - share.idle if share.held_by_others else share.used,
+            # Others may have taken all of the rest since.
+            used=share.used if alone else share.ceiling - share.idle,
             reset_at=share.period_end,
         )
         for share in shares

@@ -2,25 +2,28 @@
 
 Whoever lacks something joins the next exchange; it asks for all of them in one transaction, and
 gives back in the same one what memory has given up. So a share never has two refills under way,
-and five hundred calls that arrive together cost one transaction.
+and five hundred calls that arrive together cost one transaction. A database that hangs holds up
+the exchange, and nobody who waits for it for long.
 """
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 from django.db import Error, OperationalError
 
-from billing.allowances import CONCURRENT, Share
+from billing.allowances import Share
 from billing.counters import CounterKey, CounterStore, Give, Reading, Take, UnknownOutcomeError
-from billing.wallet import Wallet
+from billing.wallet import HIGH_WATER_SECONDS, Wallet
 from keys.errors import ServiceUnavailableError
 
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 1.0
+# SQLite may wait that long for another writer; a database that takes longer is away.
+LONGEST_EXCHANGE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,13 @@ class Ask:
     Attributes:
         least: what the share must hold for the call to go on.
         full: what the call would like it to hold.
+        recall: whether other workers shall give back what they idle on.
     """
 
     share: Share
     least: int
     full: int
+    recall: bool = False
 
 
 @dataclass(slots=True)
@@ -59,12 +64,22 @@ class _Exchange:
 
 
 class Refills:
+    """The exchanges of one worker.
+
+    Attributes:
+        alone: no other worker was registered at the last look.
+        gone: limits that were found deleted.
+    """
+
     def __init__(self, store: CounterStore, wallet: Wallet) -> None:
         self._store = store
         self._wallet = wallet
         self._next: _Round | None = None
         self._running: asyncio.Task[None] | None = None
         self._doubt: tuple[_Exchange, list[Reading | None]] | None = None
+        self._overdue = False
+        self.alone = False
+        self._answers: dict[int, int] = {}
         self.gone: set[int] = set()
 
     @property
@@ -77,12 +92,23 @@ class Refills:
         What is then in the shares is for whoever comes first; their readings are fresh.
 
         Raises:
-            ServiceUnavailableError: the database is away. HTTP 503.
+            ServiceUnavailableError: the database is away, or hangs. HTTP 503.
         """
+        if self._overdue:
+            raise counters_away()
         joined = self._join(asks)
-        await asyncio.shield(joined.done)
+        await asyncio.wait((joined.done,), timeout=LONGEST_EXCHANGE_SECONDS)
+        if not joined.done.done():
+            # It goes on by itself; what it will bring is applied whenever it ends.
+            self._overdue = True
+            raise counters_away()
         if joined.error is not None:
             raise counters_away() from joined.error
+
+    async def answer(self, recalls: Mapping[int, int]) -> None:
+        """Give back what is leaving, and say that these recalls, by counter, were heard."""
+        self._answers.update(recalls)
+        await self.ask([])
 
     def _join(self, asks: Iterable[Ask]) -> _Round:
         loop = asyncio.get_running_loop()
@@ -108,6 +134,7 @@ class Refills:
                 log.exception("counters_failed")
                 current.error = error
             finally:
+                self._overdue = False
                 for share, asks in current.asks.items():
                     share.awaited -= len(asks)
                 current.done.set_result(None)
@@ -121,12 +148,14 @@ class Refills:
             excess_posted={share: share.excess_posted for share in current.asks},
             edits={share: share.edits for share in current.asks},
         )
-        if not exchange.takers and not exchange.givers:
+        answers, self._answers = self._answers, {}
+        if not exchange.takers and not exchange.givers and not answers:
             return
-        takes = [_take(share, asks) for share, asks in current.asks.items()]
+        tidyings = self._wallet.tidyings
+        takes = [_take(share, asks, tidyings) for share, asks in current.asks.items()]
         gives = [Give(share.counter_id, amount) for share, amount in exchange.givers.items()]
         try:
-            readings = await self._store.exchange(exchange.operation, takes, gives)
+            readings = await self._store.exchange(exchange.operation, takes, gives, answers)
         except UnknownOutcomeError as unknown:
             self._doubt = exchange, unknown.readings
             for share in exchange.shares():
@@ -170,6 +199,10 @@ class Refills:
                 if share.edits == exchange.edits[share]:
                     share.ceiling = reading.ceiling
                 share.held_by_others = reading.held_by_others
+                if reading.recalls > share.recalls:
+                    share.tight_at = self._wallet.tidyings
+                share.recalls, share.heard = reading.recalls, reading.heard
+                self.alone = reading.alone
                 share.excess -= exchange.excess_posted[share]
                 share.excess_posted -= exchange.excess_posted[share]
                 share.edits_read = exchange.edits[share]
@@ -188,15 +221,17 @@ def counters_away() -> ServiceUnavailableError:
     )
 
 
-def _take(share: Share, asks: Sequence[Ask]) -> Take:
+def _take(share: Share, asks: Sequence[Ask], tidyings: int) -> Take:
+    lacking = max(0, sum(ask.full for ask in asks) - share.idle)
     key = CounterKey(share.slot.rule.id, share.slot.subject, share.start, share.period_end)
     return Take(
         key=key,
         counter_id=share.counter_id,
         need=max(0, min(ask.least for ask in asks) - share.idle),
-        lacking=max(0, sum(ask.full for ask in asks) - share.idle),
-        ahead=0 if share.unit == CONCURRENT else share.slot.recent_use,
+        lacking=lacking,
+        ahead=max(0, share.ahead(HIGH_WATER_SECONDS, tidyings) - lacking),
         owed=share.excess - share.excess_posted,
+        recall=any(ask.recall for ask in asks),
     )
 
 

@@ -1,7 +1,7 @@
 """All that one worker holds: its shares of every counter, and when it lets them go."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from billing.allowances import Share, Slot
 from billing.limit_rules import LimitRule
@@ -11,6 +11,9 @@ from billing.models import Per
 IDLE_TIDYINGS = 3
 # Tidyings after which recent use is half forgotten: it then covers 30 to 60 seconds.
 AGEING_TIDYINGS = 30
+# A share in use is filled up to the higher mark when it no longer covers the lower: calls then go
+# on for a minute when the database goes away, and an exchange is needed every quarter of one.
+LOW_WATER_SECONDS, HIGH_WATER_SECONDS = 60, 75
 # End users that are remembered; beyond it those seen longest ago are forgotten.
 MOST_END_USERS = 10_000
 
@@ -27,7 +30,7 @@ class Wallet:
     def slot(self, rule: LimitRule, subject: str) -> Slot:
         slot = self._slots.pop((rule.id, subject), None)
         if slot is None:
-            slot = Slot(rule, subject)
+            slot = Slot(rule, subject, self.tidyings)
             slot.share = self._registered(slot.share)
         # Last in the order of use.
         self._slots[rule.id, subject] = slot
@@ -42,6 +45,35 @@ class Wallet:
         if share.start > current.start:
             slot.share = share
         return share
+
+    def running_low(self, now: datetime) -> list[Share]:
+        """Shares to be filled before a call lacks something, those of periods to come included.
+
+        Each end user calls too rarely for it to be worth while.
+        """
+        low = []
+        soon = now + timedelta(seconds=LOW_WATER_SECONDS)
+        for slot in self._slots.values():
+            share = slot.share
+            if slot.rule.per == Per.END_USER:
+                continue
+            if share.counter_id and self.tidyings - share.last_use < IDLE_TIDYINGS:
+                if share.end <= soon:
+                    low.append(self._registered(Share(slot, share.end)))
+                if now < share.end:
+                    low.append(share)
+        return [share for share in low if share.ahead(LOW_WATER_SECONDS, self.tidyings)]
+
+    @property
+    def holds_something(self) -> bool:
+        return any(not share.is_empty for share in self._shares.values())
+
+    def recalled(self, counter_id: int) -> None:
+        """Give up what idles of a counter, for another worker needs it."""
+        share = self._by_counter.get(counter_id)
+        if share is not None:
+            share.give_up_idle()
+            share.tight_at = self.tidyings
 
     def counter_known(self, share: Share, counter_id: int) -> None:
         share.counter_id = counter_id
@@ -76,16 +108,20 @@ class Wallet:
         """Give up what has idled for a while or is of a period that is over; forget the rest."""
         self.tidyings += 1
         for share in list(self._shares.values()):
-            current = self._is_current(share)
-            idled = self.tidyings - share.last_use >= IDLE_TIDYINGS
-            if share.idle and (idled or now >= share.end or not current):
+            slot = self._slots.get((share.slot.rule.id, share.slot.subject))
+            current = slot is not None and slot.share is share
+            # Of a period to come: held ahead while the present one is in use.
+            awaits = slot is not None and slot.share.start < share.start
+            used = slot.share.last_use if slot is not None and awaits else share.last_use
+            idled = self.tidyings - used >= IDLE_TIDYINGS
+            if share.idle and (idled or now >= share.end or not (current or awaits)):
                 share.give_up_idle()
-            elif share.is_empty and not current:
+            elif share.is_empty and not current and (idled or not awaits):
                 self._forget(share)
         self._forget_end_users(len(self._slots) - MOST_END_USERS)
         if self.tidyings % AGEING_TIDYINGS == 0:
             for slot in self._slots.values():
-                slot.age()
+                slot.age(self.tidyings, AGEING_TIDYINGS)
 
     def give_up_everything(self) -> None:
         for share in self._shares.values():
@@ -97,10 +133,6 @@ class Wallet:
         registered = self._shares.setdefault((slot.rule.id, slot.subject, share.start), share)
         registered.slot = slot
         return registered
-
-    def _is_current(self, share: Share) -> bool:
-        slot = self._slots.get((share.slot.rule.id, share.slot.subject))
-        return slot is not None and slot.share is share
 
     def _forget(self, share: Share) -> None:
         del self._shares[share.slot.rule.id, share.slot.subject, share.start]

@@ -1,7 +1,8 @@
 """A database with a team, its limits, and gateway workers: what the tests of limits play in."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+import threading
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -69,9 +70,9 @@ def held(limit: Limit) -> int:
     return rows.aggregate(total=Sum("amount"))["total"] or 0
 
 
-def open_limits(worker: Worker | None = None) -> Limits:
+def open_limits(worker: Worker | None = None, *, store: CounterStore | None = None) -> Limits:
     """A worker's limits; close them."""
-    limits = Limits(CounterStore((worker or make_worker()).pk))
+    limits = Limits(store or CounterStore((worker or make_worker()).pk))
     limits.replace(load_limits())
     return limits
 
@@ -93,7 +94,34 @@ def play(limits: Limits, story: Coroutine[Any, Any, Result]) -> Result:
         return runner.run(story)
 
 
-class FailingStore(CounterStore):
+class QuietStore(CounterStore):
+    """A store that can be waited for: a worker's recalls go on between the steps of a story."""
+
+    def wait_until_quiet(self) -> None:
+        self._thread.submit(int).result()
+
+
+class HangingStore(CounterStore):
+    """A store whose database takes an exchange and does not answer until told to go on."""
+
+    def __init__(self, worker_id: int) -> None:
+        super().__init__(worker_id)
+        self.go_on = threading.Event()
+        self.asked = 0
+
+    def _exchange(
+        self,
+        operation: int,
+        takes: Sequence[Take],
+        gives: Sequence[Give],
+        answers: Mapping[int, int],
+    ) -> list[Reading | None]:
+        self.asked += 1
+        self.go_on.wait()
+        return super()._exchange(operation, takes, gives, answers)
+
+
+class FailingStore(QuietStore):
     """A store whose connection is lost as told, in the next exchange alone or until told again.
 
     Attributes:
@@ -104,7 +132,11 @@ class FailingStore(CounterStore):
     fault = ""
 
     async def exchange(
-        self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
+        self,
+        operation: int,
+        takes: Sequence[Take],
+        gives: Sequence[Give],
+        answers: Mapping[int, int] | None = None,
     ) -> list[Reading | None]:
         fault, _, then = self.fault.partition(", then ")
         self.fault = "away" if fault == "away" else then
@@ -114,7 +146,7 @@ class FailingStore(CounterStore):
             raise UnknownOutcomeError(
                 await self._run(lambda: self._rolled_back(operation, takes, gives))
             )
-        readings = await super().exchange(operation, takes, gives)
+        readings = await super().exchange(operation, takes, gives, answers)
         if fault == "after":
             raise UnknownOutcomeError(readings)
         return readings
@@ -130,6 +162,6 @@ class FailingStore(CounterStore):
         self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
     ) -> list[Reading | None]:
         with transaction.atomic():
-            readings = self._exchange(operation, takes, gives)
+            readings = self._exchange(operation, takes, gives, {})
             transaction.set_rollback(True)
         return readings
