@@ -52,11 +52,11 @@ class RefusalWriter:
         self._queue.append(refusal)
         self._arrived.set()
 
-    def stop(self) -> None:
-        """Write what waits, once, and end the thread."""
+    def stop(self, timeout_seconds: float) -> None:
+        """Write what waits, once, and end the thread; or leave it behind when time runs out."""
         self._stopping.set()
         self._arrived.set()
-        self._thread.join()
+        self._thread.join(timeout_seconds)
 
     def _run(self) -> None:
         try:

@@ -34,6 +34,8 @@ async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     runtime = Runtime()
     await receive()
     scope["state"]["services"] = await runtime.start()
+    # For the server, which drains it.
+    scope["state"]["runtime"] = runtime
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await runtime.stop()

@@ -61,6 +61,12 @@ app.conf.update(
     worker_enable_remote_control=False,
     worker_send_task_events=False,
     beat_schedule={
+        "send alerts": {
+            "task": "billing.send_alerts",
+            "schedule": timedelta(seconds=15),
+            # Behind a long task only the last one is wanted.
+            "options": {"expires": 15},
+        },
         "sweep counters": {
             "task": "billing.sweep_counters",
             "schedule": timedelta(minutes=10),
@@ -76,6 +82,10 @@ app.conf.update(
         "clear sessions": {
             "task": "gateway_project.clear_sessions",
             "schedule": crontab(hour="4", minute="7"),
+        },
+        "recover journals": {
+            "task": "gateway_project.recover_journals",
+            "schedule": timedelta(minutes=1),
         },
         "price unpriced calls": {
             "task": "routing.price_unpriced_calls",

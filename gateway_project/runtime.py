@@ -2,20 +2,22 @@
 
 Started and stopped by the ASGI lifespan. While it runs it watches the configuration's version:
 an edit anywhere is live here within a second. A snapshot that cannot be loaded is logged and the
-last good one is kept.
+last good one is kept. A database that is away or frozen holds up none of it: whatever asks it
+does so in a thread that is waited for only so long.
 """
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from random import Random
+from time import monotonic
 from typing import TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from billing.counters import CounterStore
 from billing.journal import Journal
@@ -26,16 +28,28 @@ from billing.recovery import recover_leftovers
 from billing.refusals import RefusalWriter
 from billing.workers import new_name, register, retire
 from keys.authentication import KeyRing, still_good
-from keys.versions import read_version
+from keys.bounded_thread import BoundedThread
+from keys.clock import DatabaseClock
+from keys.errors import ServiceUnavailableError
+from keys.versions import Moment, read_moment, read_version
 from routing.catalogue import Catalogue, CatalogueLoader
-from routing.gateway_api.services import Services
+from routing.gateway_api.services import Readiness, Services
 from routing.health import Health
 from routing.pipeline import Pipeline
 from routing.running_call import Books
 
 WATCH_SECONDS = 0.25
 TIDY_SECONDS = 1.0
-DRAIN_LEDGER_SECONDS = 30.0
+RECOVERY_SECONDS = 5.0
+# How long the database may take for the version, for the configuration, and while we start.
+_POLL_SECONDS = 2.0
+_LOAD_SECONDS = 30.0
+_START_SECONDS = 300.0
+# At the end: what a frozen database does not take in time is recovered from the journal.
+_LAST_LEDGER_ROWS_SECONDS = 10.0
+_GIVE_BACK_SECONDS = 2.0
+# A machine whose clock is wrong by more writes logs and expiries that mislead.
+_CLOCK_OFF_SECONDS = 5.0
 
 Result = TypeVar("Result")
 log = structlog.get_logger(__name__)
@@ -55,17 +69,20 @@ class Runtime:
     """Everything a gateway process owns, from start to stop."""
 
     def __init__(self) -> None:
-        # One thread, and so one database connection, for what the event loop must not wait for.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="configuration")
+        self._thread = BoundedThread("configuration")
+        self._recovery = BoundedThread("recovery")
+        self._clock = DatabaseClock()
         self._catalogues = CatalogueLoader()
-        self._watching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._not_ready: str | None = "starting"
+        self._database_away = False
 
     async def start(self) -> Services:
-        now = datetime.now(UTC)
-        await self._in_thread(lambda: recover_leftovers(settings.JOURNAL_DIR))
-        self._worker_id, self._journal = await self._in_thread(lambda: _enlist(now))
-        configuration = await self._in_thread(self._load)
+        await self._read_moment(_START_SECONDS)
+        await self._ask(lambda: recover_leftovers(settings.JOURNAL_DIR), _START_SECONDS)
+        now = self._clock.now()
+        self._worker_id, self._journal = await self._ask(lambda: _enlist(now), _START_SECONDS)
+        configuration = await self._ask(self._load, _START_SECONDS)
         self._version = configuration.version
         self._keyring = KeyRing()
         self._limits = Limits(CounterStore(self._worker_id))
@@ -84,51 +101,103 @@ class Runtime:
         self._pipeline = Pipeline(
             configuration.catalogue, configuration.prices, books, Health(), random
         )
-        self._watching = asyncio.create_task(self._watch())
+        repeated = (self._watch(), self._tidy(), self._recover())
+        self._tasks = [asyncio.create_task(each) for each in repeated]
         self._not_ready = None
-        return Services(self._keyring, self._pipeline, self._refusals.put, lambda: self._not_ready)
+        return Services(
+            self._keyring, self._pipeline, self._refusals.put, self._readiness, self._clock.now
+        )
+
+    def begin_drain(self) -> None:
+        """Open calls go on; no more should be sent here."""
+        self._not_ready = "stopping"
+
+    def end_streams(self) -> set[asyncio.Task[None]]:
+        """End every open stream with an error frame; the requests that carry them."""
+        stopping = ServiceUnavailableError("The gateway is stopping. Try again.")
+        return self._pipeline.streams.end_all(stopping)
 
     async def stop(self) -> None:
         """After the last request has ended: post what is left, give back what is held."""
-        self._not_ready = "stopping"
-        if self._watching:
-            self._watching.cancel()
-        drained = await asyncio.to_thread(self._writer.drain, DRAIN_LEDGER_SECONDS)
-        self._refusals.stop()
-        await self._limits.close()
+        self.begin_drain()
+        for task in self._tasks:
+            task.cancel()
+        drained = await asyncio.to_thread(self._writer.drain, _LAST_LEDGER_ROWS_SECONDS)
+        await asyncio.to_thread(self._refusals.stop, _GIVE_BACK_SECONDS)
+        try:
+            await asyncio.wait_for(self._limits.close(), _GIVE_BACK_SECONDS)
+        except TimeoutError:
+            log.warning("holdings_left_behind")
         self._keyring.close()
         await self._catalogues.close()
         self._journal.close()
         if drained:
-            await self._in_thread(lambda: retire(self._worker_id))
-        self._thread.shutdown()
+            await self._retire()
+        self._thread.close(connection.close)
+        self._recovery.close(connection.close)
+
+    async def _retire(self) -> None:
+        try:
+            await self._ask(lambda: retire(self._worker_id), _GIVE_BACK_SECONDS)
+        except (Error, TimeoutError) as error:
+            # The next recovery finds a row without a journal.
+            log.warning("worker_not_retired", error=repr(error))
+
+    def _readiness(self) -> Readiness:
+        reason = self._not_ready
+        if reason is None and self._clock.machine_is_off_by() > _CLOCK_OFF_SECONDS:
+            reason = "this machine's clock is not the database's"
+        return Readiness(reason, self._database_away)
 
     async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        tidied = loop.time()
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
-                version = await self._in_thread(read_version)
-                if version != self._version:
-                    self._swap(await self._in_thread(self._load))
-                    await self._end_streams_of_revoked_keys()
-                    await self._catalogues.close_replaced()
-                self._not_ready = None
-            except DatabaseError as error:
-                self._not_ready = "the database is not available"
-                log.warning("configuration_not_read", error=repr(error))
+                moment = await self._read_moment(_POLL_SECONDS)
+                if moment.version != self._version:
+                    await self._take_edits()
+            except (Error, TimeoutError) as error:
+                if not self._database_away:
+                    log.warning("database_away", error=repr(error))
+                self._database_away = True
+                continue
             except Exception:
                 # A snapshot that does not load must not take the last good one with it.
                 log.exception("configuration_refused")
-            if loop.time() - tidied >= TIDY_SECONDS:
-                tidied = loop.time()
-                await self._limits.tidy(datetime.now(UTC))
+            if self._database_away:
+                log.warning("database_back")
+            self._database_away = False
+
+    async def _take_edits(self) -> None:
+        self._swap(await self._ask(self._load, _LOAD_SECONDS))
+        await self._end_streams_of_revoked_keys()
+        await self._catalogues.close_replaced()
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            try:
+                await self._limits.tidy(self._clock.now())
+            except Exception:
+                # Whatever it was, shares must go on being given back.
+                log.exception("limits_not_tidied")
+
+    async def _recover(self) -> None:
+        """What another worker of this machine left when it was killed is posted soon."""
+        while True:
+            await asyncio.sleep(RECOVERY_SECONDS)
+            recover = partial(recover_leftovers, settings.JOURNAL_DIR)
+            try:
+                await self._recovery.run(partial(_with_fresh_connection, recover), _LOAD_SECONDS)
+            except (Error, TimeoutError) as error:
+                log.info("leftovers_not_recovered", error=repr(error))
+            except Exception:
+                log.exception("leftovers_not_recovered")
 
     async def _end_streams_of_revoked_keys(self) -> None:
         streams = self._pipeline.streams
         if open_keys := streams.open_keys():
-            good = await self._in_thread(lambda: still_good(open_keys))
+            good = await self._ask(lambda: still_good(open_keys), _LOAD_SECONDS)
             streams.end_all_of(open_keys - good)
 
     def _swap(self, configuration: Configuration) -> None:
@@ -147,16 +216,20 @@ class Runtime:
             limits=load_limits(),
         )
 
-    async def _in_thread(self, function: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, _with_fresh_connection, function
-        )
+    async def _read_moment(self, seconds: float) -> Moment:
+        asked_at = monotonic()
+        moment = await self._ask(read_moment, seconds)
+        self._clock.hear(moment.time, asked_at)
+        return moment
+
+    async def _ask(self, function: Callable[[], Result], seconds: float) -> Result:
+        return await self._thread.run(partial(_with_fresh_connection, function), seconds)
 
 
 def _with_fresh_connection(function: Callable[[], Result]) -> Result:
     try:
         return function()
-    except DatabaseError:
+    except Error:
         # A broken connection is never used again.
         connection.close()
         raise

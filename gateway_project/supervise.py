@@ -2,92 +2,48 @@
 
 `manage.py up` and `serve` become this program when everything is prepared: it imports the
 standard library alone and takes a tenth of the memory. A child that dies is started again,
-a little later each time. SIGTERM or SIGINT drains; a second signal ends at once.
+a little later each time; a gateway process that says nothing for a minute is killed first.
+SIGTERM or SIGINT drains; a second signal ends at once.
+
+A gateway process that gets a SIGTERM of its own is replaced at once while it drains. SIGUSR2
+replaces all of them, one by one, each told to drain when its replacement is ready.
 """
 
 import argparse
-import contextlib
 import http.client
 import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from gateway_project import lifeline
+from gateway_project.children import Place, Running
 from gateway_project.environment import Environment, reachable, read_environment
 
 _TICK_SECONDS = 0.25
-_LONGEST_RESTART_DELAY_SECONDS = 5.0
-# A child that ran this long was well; its next death starts counting anew.
-_WELL_AFTER_SECONDS = 60.0
 _STARTS_BEFORE_GIVING_UP = 3
 # After the drain a worker still writes its last ledger rows.
-_SECONDS_AFTER_DRAIN = 15
+_SECONDS_AFTER_DRAIN = 20
 _SECONDS_AFTER_SECOND_SIGNAL = 5
 # `make` passes on a signal that the whole terminal group has had already: one wish, not two.
 _ONE_SIGNAL_SECONDS = 0.5
 
 
 @dataclass(slots=True)
-class Child:
-    """One supervised process, leader of its own process group.
+class Signals:
+    """The signals that ask for something, received through a pipe that wakes the loop.
 
     Attributes:
-        descriptors: what it inherits beside the lifeline.
-        start_at: monotonic time of the next start while it is down.
+        received: when an end was asked for.
+        roll: a rolling restart is asked for.
     """
-
-    name: str
-    command: list[str]
-    descriptors: tuple[int, ...] = ()
-    process: subprocess.Popen[bytes] | None = None
-    started_at: float = 0.0
-    start_at: float = 0.0
-    deaths: int = 0
-
-    def start(self, lifeline_end: int, now: float) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - our own programs
-            self.command,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(lifeline_end, *self.descriptors),
-            env={**os.environ, lifeline.VARIABLE: str(lifeline_end)},
-            # Ctrl-C reaches the whole terminal group; these hear from the supervisor alone.
-            start_new_session=True,
-        )
-        self.started_at = now
-
-    def note_death(self, now: float) -> int | None:
-        """Its exit code if it has ended since the last look; the next start is then set."""
-        code = self.process.poll() if self.process else None
-        if self.process is None or code is None:
-            return None
-        # What it leaves behind (Celery's beat) goes with it.
-        _signal_group(self.process.pid, signal.SIGKILL)
-        self.process = None
-        self.deaths = 1 if now - self.started_at > _WELL_AFTER_SECONDS else self.deaths + 1
-        self.start_at = now + min(_LONGEST_RESTART_DELAY_SECONDS, 0.25 * 2**self.deaths)
-        return code
-
-    def signal(self, number: int) -> None:
-        if self.process is not None:
-            os.kill(self.process.pid, number)
-
-
-def _signal_group(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, number)
-
-
-@dataclass(slots=True)
-class Signals:
-    """The signals that ask for an end, received through a pipe that wakes the loop."""
 
     wake: socket.socket
     received: list[float] = field(default_factory=list)
+    roll: bool = False
 
     @classmethod
     def listen(cls) -> "Signals":
@@ -97,6 +53,7 @@ class Signals:
         signals = cls(wake)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signals._note)
+        signal.signal(signal.SIGUSR2, signals._note_roll)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         return signals
 
@@ -105,9 +62,12 @@ class Signals:
         if not self.received or now - self.received[-1] > _ONE_SIGNAL_SECONDS:
             self.received.append(now)
 
-    def sleep(self, seconds: float) -> None:
-        """Sleep, but wake for a signal or a child's end."""
-        if select.select([self.wake], [], [], seconds)[0]:
+    def _note_roll(self, *_: object) -> None:
+        self.roll = True
+
+    def sleep(self, seconds: float, words: Iterable[int] = ()) -> None:
+        """Sleep, but wake for a signal, a child's end, or something to read at `words`."""
+        if self.wake in select.select([self.wake, *words], [], [], seconds)[0]:
             self.wake.recv(64)
 
 
@@ -130,10 +90,15 @@ class Supervisor:
         self._signals = Signals.listen()
         self._lifeline_end, self._lifeline_hold = os.pipe()
         self._gateways = [
-            Child(f"gateway {number}", _gateway_command(listening), (listening.fileno(),))
+            Place(f"gateway {number}", _gateway_command(listening), (listening.fileno(),), True)
             for number in range(1, environment.workers + 1)
         ]
-        self._children = list(self._gateways)
+        self._places = list(self._gateways)
+        # Processes that were replaced and finish what they have.
+        self._leaving: list[Running] = []
+        # A rolling restart: the places still to come, and who leaves when the place is ready.
+        self._to_replace: list[Place] = []
+        self._replaced: tuple[Place, Running] | None = None
 
     def run(self) -> int:
         """The exit code: 0 after a drain, 1 when the gateway cannot start at all."""
@@ -141,8 +106,10 @@ class Supervisor:
         while not self._signals.received:
             now = time.monotonic()
             self._start_what_is_due(now)
-            for child in self._children:
-                self._look_after(child, now)
+            for place in self._places:
+                self._look_after(place, now)
+            self._look_after_the_leaving(now)
+            self._roll(now)
             if not self._ready and self._cannot_start():
                 self._end_at_once()
                 self._greet()
@@ -150,26 +117,68 @@ class Supervisor:
                 return 1
             if not self._ready and _is_ready(self._environment):
                 self._announce()
-            self._signals.sleep(_TICK_SECONDS)
+            self._signals.sleep(_TICK_SECONDS, self._words())
         return self._drain()
 
-    def _start_what_is_due(self, now: float) -> None:
-        for child in self._children:
-            if child.process is None and child.start_at <= now:
-                child.start(self._lifeline_end, now)
+    def _words(self) -> list[int]:
+        pulses = [running.pulse for running in self._all_running()]
+        return [pulse.listening_end for pulse in pulses if pulse is not None]
 
-    def _look_after(self, child: Child, now: float) -> None:
-        code = child.note_death(now)
+    def _all_running(self) -> list[Running]:
+        filled = [place.running for place in self._places if place.running is not None]
+        return [*filled, *self._leaving]
+
+    def _start_what_is_due(self, now: float) -> None:
+        for place in self._places:
+            if place.running is None and place.start_at <= now:
+                place.start(self._lifeline_end, now)
+
+    def _look_after(self, place: Place, now: float) -> None:
+        code = place.look(now)
         if code is not None:
-            _say(f"{child.name} ended with {code}; starting it again.")
+            _say(f"{place.name} ended with {code}; starting it again.")
+        elif place.running and place.running.pulse and place.running.pulse.draining:
+            # Somebody told this one alone to go: another takes its place meanwhile.
+            self._let_go(place, now)
+
+    def _let_go(self, place: Place, now: float) -> None:
+        leaving = place.give_up(now)
+        if leaving is not None:
+            leaving.kill_at = now + self._environment.drain_seconds + _SECONDS_AFTER_DRAIN
+            self._leaving.append(leaving)
+            self._start_what_is_due(now)
+
+    def _look_after_the_leaving(self, now: float) -> None:
+        for leaving in list(self._leaving):
+            if leaving.look(now) is not None:
+                self._leaving.remove(leaving)
+
+    def _roll(self, now: float) -> None:
+        """One step of a rolling restart: never fewer processes than places."""
+        if self._signals.roll and self._ready:
+            self._signals.roll = False
+            self._to_replace = list(self._gateways)
+        if self._replaced is not None:
+            place, old = self._replaced
+            if place.is_ready:
+                old.signal(signal.SIGTERM)
+                old.kill_at = now + self._environment.drain_seconds + _SECONDS_AFTER_DRAIN
+                self._replaced = None
+        elif self._to_replace:
+            place = self._to_replace.pop(0)
+            leaving = place.give_up(now)
+            self._start_what_is_due(now)
+            if leaving is not None:
+                self._leaving.append(leaving)
+                self._replaced = place, leaving
 
     def _cannot_start(self) -> bool:
-        return any(child.deaths >= _STARTS_BEFORE_GIVING_UP for child in self._gateways)
+        return any(place.deaths >= _STARTS_BEFORE_GIVING_UP for place in self._gateways)
 
     def _announce(self) -> None:
         self._ready = True
         if self._with_celery:
-            self._children.append(Child("celery", _celery_command(self._environment)))
+            self._places.append(Place("celery", _celery_command(self._environment)))
             self._start_what_is_due(time.monotonic())
         self._greet()
 
@@ -194,19 +203,20 @@ class Supervisor:
         deadline = time.monotonic() + _SECONDS_AFTER_SECOND_SIGNAL
         while self._alive() and time.monotonic() < deadline:
             self._signals.sleep(_TICK_SECONDS)
-        for child in self._children:
-            if child.process is not None:
-                _signal_group(child.process.pid, signal.SIGKILL)
-                child.process.wait()
+        for running in self._all_running():
+            running.kill()
+            running.process.wait()
 
     def _signal_all(self, number: int) -> None:
-        for child in self._children:
-            child.signal(number)
+        for running in self._all_running():
+            running.signal(number)
 
     def _alive(self) -> bool:
-        for child in self._children:
-            child.note_death(time.monotonic())
-        return any(child.process is not None for child in self._children)
+        now = time.monotonic()
+        for place in self._places:
+            place.look(now)
+        self._look_after_the_leaving(now)
+        return bool(self._all_running())
 
 
 def _gateway_command(listening: socket.socket) -> list[str]:

@@ -9,14 +9,15 @@ five minutes stops. An outage is never told as a bad key.
 import asyncio
 import logging
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
+from keys.bounded_thread import BoundedThread
 from keys.caller import Caller
 from keys.client_address import parse_address
 from keys.credential_header import BAD_KEY
@@ -58,7 +59,7 @@ class KeyRing:
         self._running: dict[str, asyncio.Task[_Answer]] = {}
         # While the database is away one look-up at a time tries it; None while it is there.
         self._retry_at: float | None = None
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="key-look-up")
+        self._thread = BoundedThread("key-look-up")
 
     def cached(self, secret: str, now: datetime) -> Caller | None:
         """Answer from memory; None when only `look_up` can tell.
@@ -119,8 +120,7 @@ class KeyRing:
 
     def close(self) -> None:
         """Give the look-ups' database connection back; the ring is of no use afterwards."""
-        self._executor.submit(_close_connection)
-        self._executor.shutdown(wait=False)
+        self._thread.close(_close_connection)
 
     async def _ask(self, digest: str) -> _Answer:
         task = self._running.get(digest)
@@ -131,13 +131,13 @@ class KeyRing:
         return await asyncio.shield(task)
 
     async def _ask_database(self, digest: str) -> _Answer:
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(_LOOK_UP_SECONDS):
-            while True:
-                answer = await loop.run_in_executor(self._executor, _read, digest)
-                # An edit became known meanwhile, and this answer may be from before it.
-                if answer.version >= self._version:
-                    return answer
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _LOOK_UP_SECONDS
+        while True:
+            answer = await self._thread.run(partial(_read, digest), deadline - clock())
+            # Else an edit became known meanwhile, and this answer may be from before it.
+            if answer.version >= self._version:
+                return answer
 
     def _finished(self, digest: str, task: asyncio.Task[_Answer]) -> None:
         del self._running[digest]

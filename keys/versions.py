@@ -5,6 +5,7 @@ edit and the number commit together, whoever has read the number sees every edit
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
@@ -20,6 +21,29 @@ _RAISE = f'UPDATE "{_TABLE}" SET number = number + 1 WHERE id = {_ONLY_ROW}'  # 
 def _rows() -> models.Manager[models.Model]:
     # By name, so that every room's AppConfig can import this module before models are loaded.
     return apps.get_model("keys", "ConfigVersion")._default_manager
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The configuration's version and the database's time (seconds since 1970) as it was read."""
+
+    version: int
+    time: float
+
+
+class _DatabaseTime(models.Func):
+    template = "extract(epoch FROM clock_timestamp())::double precision"
+    output_field = models.FloatField()
+
+    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+        since_1970 = "(julianday('now') - 2440587.5) * 86400.0"
+        return self.as_sql(compiler, connection, template=since_1970)
+
+
+def read_moment() -> Moment:
+    """Read the version together with the database's time; one query."""
+    row = _rows().values_list("number", _DatabaseTime()).get(pk=_ONLY_ROW)
+    return Moment(*row)
 
 
 def read_version() -> int:

@@ -16,6 +16,7 @@ from typing import cast
 import structlog
 
 from billing.models import UsageSource
+from keys.errors import GatewayError
 from routing.catalogue import Target
 from routing.crossing import crossing_to
 from routing.error_table import StreamKeyRevokedError, frame_of
@@ -52,7 +53,7 @@ class _Relay:
 
     key_id: int
     task: asyncio.Task[None]
-    revoked: bool = False
+    ended_by: GatewayError | None = None
 
 
 class Streams:
@@ -116,12 +117,11 @@ class Streams:
             self._end_broken(opened, running, error)
             yield frame_of(error, running.call.format, running.arrival.request_id)
         except asyncio.CancelledError:
-            if not here.revoked:
+            if here.ended_by is None:
                 raise
             here.task.uncancel()
-            revoked = StreamKeyRevokedError("The API key was revoked while this stream was open.")
-            running.end_broken(_consumed(opened, running), revoked, opened.began)
-            yield frame_of(revoked, running.call.format, running.arrival.request_id)
+            running.end_broken(_consumed(opened, running), here.ended_by, opened.began)
+            yield frame_of(here.ended_by, running.call.format, running.arrival.request_id)
         finally:
             self._relaying.discard(here)
             await self._close(opened, running)
@@ -132,10 +132,18 @@ class Streams:
 
     def end_all_of(self, key_ids: Collection[int]) -> None:
         """End the streams of keys that are no longer good, each with an error frame."""
+        revoked = StreamKeyRevokedError("The API key was revoked while this stream was open.")
         for relay in self._relaying:
-            if relay.key_id in key_ids and not relay.revoked:
-                relay.revoked = True
-                relay.task.cancel()
+            if relay.key_id in key_ids:
+                _end(relay, revoked)
+
+    def end_all(self, error: GatewayError) -> set[asyncio.Task[None]]:
+        """End every stream with an error frame, and what is only read on; the former's tasks."""
+        for relay in self._relaying:
+            _end(relay, error)
+        for draining in self._draining:
+            draining.cancel()
+        return {relay.task for relay in self._relaying}
 
     async def _close(self, opened: OpenStream, running: RunningCall) -> None:
         # Settle here: a reader who left must not keep tokens reserved.
@@ -170,6 +178,12 @@ class Streams:
     def _end_broken(self, opened: OpenStream, running: RunningCall, error: UpstreamError) -> None:
         self._health.failed(opened.target, error, monotonic())
         running.end_broken(_consumed(opened, running), error, opened.began)
+
+
+def _end(relay: _Relay, error: GatewayError) -> None:
+    if relay.ended_by is None:
+        relay.ended_by = error
+        relay.task.cancel()
 
 
 class _Progress:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from io import BytesIO
 from time import monotonic
 from typing import Any, cast
@@ -34,7 +34,8 @@ class GatewayRequest(ASGIRequest):
 
     Attributes:
         request_id: ours; on every response.
-        arrived_at, arrived_monotonic: the one reading of both clocks for this request.
+        arrived_at, arrived_monotonic: the one reading of both clocks for this request; the wall
+            clock is the database's.
     """
 
     urlconf = URLCONF
@@ -43,7 +44,7 @@ class GatewayRequest(ASGIRequest):
         super().__init__(scope, NO_BODY_FILE)
         self.path_info = self.path.rstrip("/")
         self._receive = receive
-        self.arrived_at = datetime.now(UTC)
+        self.arrived_at: datetime = scope["state"]["services"].now()
         self.arrived_monotonic = monotonic()
         self.request_id = new_request_id(self.arrived_at)
 

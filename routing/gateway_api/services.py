@@ -2,10 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from billing.entries import Refusal
 from keys.authentication import KeyRing
 from routing.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a load balancer should send requests here.
+
+    Attributes:
+        reason: why it should not; None when it should.
+        database_away: known keys are still served within what this process holds.
+    """
+
+    reason: str | None
+    database_away: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +28,11 @@ class Services:
 
     Attributes:
         note_refusal: shows a turned-away call on the log page; never blocks, may drop.
-        why_not_ready: None when requests can be served, else the reason.
+        now: the database's time, aware, UTC.
     """
 
     keyring: KeyRing
     pipeline: Pipeline
     note_refusal: Callable[[Refusal], None]
-    why_not_ready: Callable[[], str | None]
+    readiness: Callable[[], Readiness]
+    now: Callable[[], datetime]

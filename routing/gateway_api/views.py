@@ -281,10 +281,13 @@ async def healthz(request: HttpRequest) -> HttpResponse:
 
 async def readyz(request: GatewayRequest) -> HttpResponse:
     services: Services = request.scope["state"]["services"]
-    reason = services.why_not_ready()
-    if reason is None:
-        return json_response({"status": "ready"})
-    return json_response({"status": "not ready", "reason": reason}, status=503)
+    readiness = services.readiness()
+    if readiness.reason is not None:
+        return json_response({"status": "not ready", "reason": readiness.reason}, status=503)
+    if readiness.database_away:
+        # Ready all the same: taken out of service, no worker would serve the keys it knows.
+        return json_response({"status": "ready", "database": "unavailable"})
+    return json_response({"status": "ready"})
 
 
 def not_found(request: GatewayRequest, exception: Exception) -> HttpResponse:

@@ -127,7 +127,7 @@ def test_refusals_are_written_aside():
     writer = RefusalWriter()
     writer.start()
     writer.put(Refusal("req-1", NOON, "/v1/messages", "insufficient_quota", "no\0 more"))
-    writer.stop()
+    writer.stop(10)
     row = RefusedCall.objects.get()
     assert (row.code, row.message) == ("insufficient_quota", "no\ufffd more")
 
