@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import CharField
 
 from billing.entries import Attempt, Charge, Entry
-from billing.models import LedgerEntry
+from billing.models import EntryStatus, LedgerEntry
 from billing.usage import LARGEST_TOKEN_COUNT
 
 LARGEST_COST_NANO_USD = 10**15
@@ -65,7 +65,7 @@ def sanitized(entry: Entry) -> Entry:
         entry,
         **texts,
         **figures,
-        cost_nano_usd=None if cost is None else _clamped(cost, LARGEST_COST_NANO_USD),
+        cost_nano_usd=None if cost is None else _storable_cost(cost, entry),
         latency_ms=_clamped(entry.latency_ms, LARGEST_MILLISECONDS),
         first_byte_ms=None if first_byte is None else _clamped(first_byte, LARGEST_MILLISECONDS),
         tags=_storable_tags(entry.tags),
@@ -108,7 +108,7 @@ def _has_clean_figures(entry: Entry) -> bool:
     return (
         min(tokens) >= 0
         and max(tokens) <= LARGEST_TOKEN_COUNT
-        and 0 <= (entry.cost_nano_usd or 0) <= LARGEST_COST_NANO_USD
+        and _least_cost(entry) <= (entry.cost_nano_usd or 0) <= LARGEST_COST_NANO_USD
         and 0 <= entry.latency_ms <= LARGEST_MILLISECONDS
         and 0 <= (entry.first_byte_ms or 0) <= LARGEST_MILLISECONDS
     )
@@ -139,6 +139,15 @@ def _storable_attempt(attempt: Attempt) -> Attempt:
 def _storable_charge(charge: Charge) -> Charge:
     amount = _clamped(charge.amount, LARGEST_COST_NANO_USD)
     return replace(charge, amount=amount, excess=_clamped(charge.excess, amount))
+
+
+def _storable_cost(cost: int, entry: Entry) -> int:
+    return max(_least_cost(entry), min(cost, LARGEST_COST_NANO_USD))
+
+
+def _least_cost(entry: Entry) -> int:
+    """Only a correction may take something back; a call never earns its caller anything."""
+    return -LARGEST_COST_NANO_USD if entry.status == EntryStatus.CORRECTION else 0
 
 
 def _clamped(figure: int, largest: int) -> int:

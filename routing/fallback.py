@@ -2,7 +2,8 @@
 
 A failed attempt is noted, costs what it cost, and cools its target where that helps. The same
 target is asked again only when no other is left, after a short back-off that honours the
-provider's own `Retry-After`. An error that another attempt cannot mend ends the search at once.
+provider's own `Retry-After`. An error that another attempt cannot mend ends the search at once,
+and so does one that cost so much that the caller's limits do not cover another attempt.
 """
 
 import asyncio
@@ -65,6 +66,8 @@ async def first_to_serve(
                 raise
             if isinstance(error, UpstreamAuthError):
                 left.remove(target)
+            if left and number + 1 < max_attempts and not await running.may_ask_again():
+                raise
         if not left:
             break
     if last is None:

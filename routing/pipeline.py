@@ -18,6 +18,7 @@ from billing.price_book import PriceBook
 from billing.pricing import Price
 from keys.caller import Caller
 from keys.errors import GatewayError, ModelNotAllowedError
+from routing.call_bound import call_bound
 from routing.catalogue import Catalogue, Route, Target
 from routing.crossing import crossing_to
 from routing.errors import ModelNotFoundError, ModelNotPricedError
@@ -31,9 +32,6 @@ from routing.wire.bridge import BridgedAnswer
 from routing.wire.call import CallRequest
 
 Attempted = TypeVar("Attempted")
-
-# What a call without max_tokens is given where limits need a bound and the model names none.
-DEFAULT_OUTPUT_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +154,7 @@ class Pipeline:
                 raise ModelNotPricedError(
                     f"The price of {call.model} is not known, and this key has a budget."
                 )
-        each = call.max_output_tokens or route.max_output_tokens or DEFAULT_OUTPUT_TOKENS
-        estimate = Estimate(
-            input_tokens=call.input_token_bound,
-            output_tokens=each * call.choices,
-            prices=tuple(price for price in prices if price is not None),
-            choices=call.choices,
-            adjustable=call.max_output_tokens is None,
-        )
-        return _Plan(route, targets, estimate)
+        return _Plan(route, targets, call_bound(call, targets, prices, route.max_output_tokens))
 
     async def _admit(
         self, plan: _Plan, caller: Caller, call: CallRequest, arrival: Arrival

@@ -24,7 +24,7 @@ from keys.errors import GatewayError
 from routing.catalogue import Target
 from routing.error_table import code_of
 from routing.errors import UpstreamError
-from routing.settlement import Consumed, shared_out
+from routing.settlement import BEYOND_BOUND, Consumed, goes_beyond, shared_out
 from routing.wire.call import CallRequest
 
 log = structlog.get_logger("gateway.request")
@@ -68,6 +68,7 @@ class RunningCall:
     """One admitted call.
 
     Attributes:
+        held_failures: how many of `paid_failures` the reservation has grown by.
         client_left: the client is gone, and the upstream is being read to its usage.
         cost_nano_usd: known once the call has ended; None while the price is unknown.
     """
@@ -80,6 +81,7 @@ class RunningCall:
     prices: PriceBook
     attempts: list[Attempt] = field(default_factory=list)
     paid_failures: list[Consumed] = field(default_factory=list)
+    held_failures: int = 0
     last_failed: Target | None = None
     first_byte_ms: int | None = None
     client_left: bool = False
@@ -106,7 +108,7 @@ class RunningCall:
     def estimate(self, output_tokens: int) -> Usage:
         """A stand-in where a provider worked and reported nothing."""
         return Usage(
-            input_tokens=max(1, self.call.input_token_estimate), output_tokens=output_tokens
+            input_tokens=max(1, self.call.input_bound.estimate), output_tokens=output_tokens
         )
 
     def attempt_failed(self, target: Target, error: UpstreamError, began: float) -> None:
@@ -119,6 +121,22 @@ class RunningCall:
             # A time-out: the provider may have worked. Its input is the least it charges.
             guess = Consumed(target, self.estimate(0), UsageSource.ESTIMATED.value, ("uncertain",))
             self.paid_failures.append(guess)
+
+    async def may_ask_again(self) -> bool:
+        """Whether another attempt fits: what failed ones took is held besides its own bound."""
+        new = self.paid_failures[self.held_failures :]
+        if not new:
+            return True
+        extended = await self.books.limits.hold_more(
+            self.reservation,
+            tokens=sum(failure.usage.total_tokens for failure in new),
+            cost_nano_usd=sum(self._cost(failure) or 0 for failure in new),
+        )
+        if extended is None:
+            return False
+        self.reservation = extended
+        self.held_failures += len(new)
+        return True
 
     def end_served(self, consumed: Consumed, began: float) -> None:
         self._note(consumed.target, "served", None, began)
@@ -149,13 +167,14 @@ class RunningCall:
         known = [cost or 0 for cost in costs]
         self.cost_nano_usd = None if None in costs else sum(known)
         tokens = [one.usage.total_tokens for one in consumptions]
+        holds, all_tokens, all_cost = self.reservation.holds, sum(tokens), sum(known)
         charges = self.books.limits.settle(
-            self.reservation, tokens=sum(tokens), cost_nano_usd=sum(known)
+            self.reservation, tokens=all_tokens, cost_nano_usd=all_cost
         )
-        units = {hold.counter_id: hold.unit for hold in self.reservation.holds}
+        units = {hold.counter_id: hold.unit for hold in holds}
         shares = shared_out(charges, units, list(zip(tokens, known, strict=True)))
-        if any(charge.excess for charge in charges):
-            consumptions[0] = replace(consumed, flags=(*consumed.flags, "beyond_bound"))
+        if goes_beyond(holds, tokens=all_tokens, cost_nano_usd=all_cost):
+            consumptions[0] = replace(consumed, flags=(*consumed.flags, BEYOND_BOUND))
         statuses = [status.value, *[EntryStatus.ERROR.value] * len(self.paid_failures)]
         entries = [
             self._entry(one, number, statuses[number], code, costs[number], shares[number])

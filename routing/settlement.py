@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from billing.allowances import Hold
 from billing.entries import Charge
 from billing.models import Unit, UsageSource
 from billing.usage import Usage
 from routing.catalogue import Target
 
 NOTHING = Usage()
+BEYOND_BOUND = "beyond_bound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,20 @@ class Consumed:
     usage: Usage = NOTHING
     source: str = UsageSource.NONE.value
     flags: tuple[str, ...] = ()
+
+
+def goes_beyond(holds: Sequence[Hold], *, tokens: int, cost_nano_usd: int) -> bool:
+    """Whether a call took more than was held for it, however much else there was to take."""
+    for hold in holds:
+        if hold.unit == Unit.TOKENS:
+            amount = tokens
+        elif hold.unit == Unit.USD:
+            amount = cost_nano_usd
+        else:
+            continue
+        if amount > hold.amount:
+            return True
+    return False
 
 
 def shared_out(

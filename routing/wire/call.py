@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.wire import fields, input_bound, json_body
+from routing.wire.input_bound import InputBound
 
 LONGEST_MODEL_NAME = 200
 LONGEST_END_USER = 256
@@ -34,8 +35,8 @@ class CallRequest:
         provider: a provider's name or kind that limits the choice of target.
         end_user: whom the caller's application serves; "" when unnamed.
         include_usage: the caller asked for usage in a stream.
-        input_token_bound: no tokenizer makes more input tokens of this body.
-        input_token_estimate: a fair guess, for an answer that came without usage.
+        output_token_bound: the most that a choice can take, whatever it is for; None as above.
+        input_bound: no tokenizer makes more input tokens of this body.
     """
 
     raw: bytes
@@ -48,8 +49,8 @@ class CallRequest:
     provider: str | None
     end_user: str
     include_usage: bool
-    input_token_bound: int
-    input_token_estimate: int
+    output_token_bound: int | None
+    input_bound: InputBound
 
 
 def read_request(format: str, raw: bytes) -> CallRequest:
@@ -72,21 +73,21 @@ def _read_openai_chat(raw: bytes, body: dict[str, Any]) -> CallRequest:
         for name in ("max_completion_tokens", "max_tokens")
         if (limit := fields.integer(body, name, MOST_OUTPUT_TOKENS)) is not None
     ]
-    bound, estimate = input_bound.of_openai_chat(raw, body)
+    most = max(limits, default=None)
     return CallRequest(
         raw=raw,
         body=body,
         format="openai_chat",
         model=model,
         stream=fields.flag(body, "stream") or False,
-        max_output_tokens=max(limits, default=None),
+        max_output_tokens=most,
         choices=fields.integer(body, "n", MOST_CHOICES) or 1,
         provider=fields.label(body, "provider", LONGEST_PROVIDER_NAME) or None,
         end_user=fields.label(body, "user_id", LONGEST_END_USER)
         or fields.label(body, "user", LONGEST_END_USER),
         include_usage=fields.flag(options, "include_usage", "stream_options.") or False,
-        input_token_bound=bound,
-        input_token_estimate=estimate,
+        output_token_bound=most,
+        input_bound=input_bound.of_openai_chat(raw, body),
     )
 
 
@@ -98,7 +99,6 @@ def _read_anthropic_messages(raw: bytes, body: dict[str, Any]) -> CallRequest:
     _check_messages(body, _ANTHROPIC_ROLES)
     _check_tools(body)
     metadata = fields.member(body, "metadata") or {}
-    bound, estimate = input_bound.of_anthropic_messages(raw, body)
     return CallRequest(
         raw=raw,
         body=body,
@@ -110,8 +110,8 @@ def _read_anthropic_messages(raw: bytes, body: dict[str, Any]) -> CallRequest:
         provider=None,
         end_user=fields.label(metadata, "user_id", LONGEST_END_USER, "metadata."),
         include_usage=True,
-        input_token_bound=bound,
-        input_token_estimate=estimate,
+        output_token_bound=_with_thinking(body, limit),
+        input_bound=input_bound.of_anthropic_messages(raw, body),
     )
 
 
@@ -142,6 +142,16 @@ def _check_messages(body: dict[str, Any], roles: frozenset[str]) -> None:
             raise fields.wrong(
                 f"messages[{index}].role", f"must be one of {', '.join(sorted(roles))}"
             )
+
+
+def _with_thinking(body: dict[str, Any], max_tokens: int) -> int:
+    """A budget beyond max_tokens is allowed between tool calls, and lifts that limit.
+
+    Source: https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking (2026-11-24).
+    """
+    thinking = fields.member(body, "thinking") or {}
+    budget = fields.integer(thinking, "budget_tokens", MOST_OUTPUT_TOKENS, "thinking.") or 0
+    return max_tokens + budget if budget > max_tokens else max_tokens
 
 
 def _check_tools(body: dict[str, Any]) -> None:

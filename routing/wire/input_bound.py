@@ -30,7 +30,6 @@ ORIGINAL_IMAGE_TOKENS = 16_384
 # gpt-4o-mini counts 2,833 for an image and 5,667 for each of at most eight tiles.
 MINI_IMAGE_TOKENS = 48_200
 MINI_MODEL = "gpt-4o-mini"
-LOW_DETAIL_IMAGE_TOKENS = 3_000
 USUAL_IMAGE_TOKENS = 1_500
 # A page costs up to 3,000 tokens of text and an image, and is seldom under 8 kB in a file.
 SMALLEST_DOCUMENT_TOKENS = 10_000
@@ -50,16 +49,32 @@ class _Media(NamedTuple):
     length: int
     bound: int
     estimate: int
+    mini_surplus: int = 0
 
 
-def of_openai_chat(raw: bytes, body: dict[str, Any]) -> tuple[int, int]:
-    """Bound and estimate of the input tokens of a chat completions body."""
+class InputBound(NamedTuple):
+    """What a body's input comes to.
+
+    Attributes:
+        tokens: the most, wherever the call goes, but for what `mini_surplus` adds.
+        estimate: a fair guess.
+        mini_surplus: the most that its images take beyond that on a model of `MINI_MODEL`,
+            which a call may reach under any public name.
+    """
+
+    tokens: int
+    estimate: int
+    mini_surplus: int
+
+
+def of_openai_chat(raw: bytes, body: dict[str, Any]) -> InputBound:
+    """The input tokens of a chat completions body."""
     media = [
         found
         for message in body["messages"]
         if type(content := message.get("content")) is list
         for part in content
-        if type(part) is dict and (found := _openai_part(part, body["model"]))
+        if type(part) is dict and (found := _openai_part(part))
     ]
     audio = sum(1 for message in body["messages"] if message.get("audio"))
     extra = AUDIO_BY_REFERENCE_TOKENS * audio + _tools(body)
@@ -68,8 +83,8 @@ def of_openai_chat(raw: bytes, body: dict[str, Any]) -> tuple[int, int]:
     return _total(raw, media, extra)
 
 
-def of_anthropic_messages(raw: bytes, body: dict[str, Any]) -> tuple[int, int]:
-    """Bound and estimate of the input tokens of a messages body."""
+def of_anthropic_messages(raw: bytes, body: dict[str, Any]) -> InputBound:
+    """The input tokens of a messages body."""
     media = [
         found
         for message in body["messages"]
@@ -80,14 +95,16 @@ def of_anthropic_messages(raw: bytes, body: dict[str, Any]) -> tuple[int, int]:
     return _total(raw, media, _tools(body))
 
 
-def _total(raw: bytes, media: list[_Media], extra: int) -> tuple[int, int]:
+def _total(raw: bytes, media: list[_Media], extra: int) -> InputBound:
     text = len(raw)
-    bound = estimate = 0
+    bound = estimate = mini_surplus = 0
     for piece in media:
         text -= piece.length
         bound += piece.bound
         estimate += piece.estimate
-    return CALL_TOKENS + text + bound + extra, text // BYTES_PER_TOKEN + estimate
+        mini_surplus += piece.mini_surplus
+    tokens = CALL_TOKENS + text + bound + extra
+    return InputBound(tokens, text // BYTES_PER_TOKEN + estimate, mini_surplus)
 
 
 def _tools(body: dict[str, Any]) -> int:
@@ -106,17 +123,18 @@ def _tools(body: dict[str, Any]) -> int:
     return total
 
 
-def _openai_part(part: dict[str, Any], model: str) -> _Media | None:
+def _openai_part(part: dict[str, Any]) -> _Media | None:
     match part:
         case {"type": "image_url", "image_url": {"url": str(url)} as image}:
-            bound = _image_bound(image.get("detail"), model)
-            return _Media(_inline(url), bound, min(bound, USUAL_IMAGE_TOKENS))
+            return _image(_inline(url), image.get("detail"))
+        case {"type": "image_url", "image_url": str(url)}:
+            return _image(_inline(url), None)
         case {"type": "input_audio", "input_audio": {"data": str(data)}}:
             tokens = len(data) // AUDIO_CHARACTERS_PER_TOKEN + 1
             return _Media(len(data), tokens, tokens)
         case {"type": "file", "file": {"file_data": str(data)}}:
             return _document(data)
-        case {"type": "file"}:
+        case {"type": "file" | "video_url"}:
             return _Media(0, DOCUMENT_BY_REFERENCE_TOKENS, SMALLEST_DOCUMENT_TOKENS)
     return None
 
@@ -125,7 +143,7 @@ def _anthropic_block(block: dict[str, Any]) -> _Media | None:
     match block:
         case {"type": "image", "source": dict(source)}:
             data = source.get("data")
-            return _Media(len(data) if type(data) is str else 0, IMAGE_TOKENS, USUAL_IMAGE_TOKENS)
+            return _image(len(data) if type(data) is str else 0, None)
         case {"type": "document", "source": {"type": "base64", "data": str(data)}}:
             return _document(data)
         case {"type": "document", "source": {"type": "url" | "file"}} | {
@@ -147,12 +165,11 @@ def _blocks(content: list[Any]) -> Iterator[dict[str, Any]]:
                 yield from _blocks(inner)
 
 
-def _image_bound(detail: object, model: str) -> int:
-    if detail == "low":
-        return LOW_DETAIL_IMAGE_TOKENS
-    if MINI_MODEL in model:
-        return MINI_IMAGE_TOKENS
-    return ORIGINAL_IMAGE_TOKENS if detail == "original" else IMAGE_TOKENS
+def _image(length: int, detail: object) -> _Media:
+    # A low detail is no lower bound: a provider of other words is never told of it.
+    bound = ORIGINAL_IMAGE_TOKENS if detail == "original" else IMAGE_TOKENS
+    mini_surplus = 0 if detail == "low" else MINI_IMAGE_TOKENS - bound
+    return _Media(length, bound, USUAL_IMAGE_TOKENS, mini_surplus)
 
 
 def _document(data: str) -> _Media:

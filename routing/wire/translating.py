@@ -33,7 +33,7 @@ class TranslatingBridge:
     def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
         answer = self.provider.read_answer(raw)
         estimate = tokens_of(sum(_length(part) for part in answer.parts))
-        usage = answer.usage or Usage(call.input_token_estimate, output_tokens=estimate)
+        usage = answer.usage or Usage(call.input_bound.estimate, output_tokens=estimate)
         try:
             body = self.client.write_answer(answer, usage, created)
         except orjson.JSONEncodeError:
@@ -51,7 +51,7 @@ class TranslatingPipe(FramePipe):
         super().__init__()
         self._reader = bridge.provider.stream_reader()
         self._writer = bridge.client.stream_writer(call, created)
-        self._input_token_estimate = call.input_token_estimate
+        self._input_token_estimate = call.input_bound.estimate
 
     def _frame(self, frame: bytes) -> bytes:
         name, data = sse.read_event(frame)

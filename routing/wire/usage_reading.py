@@ -77,8 +77,9 @@ class _Figures:
         if type(figure) is int and 0 <= figure <= LARGEST_TOKEN_COUNT:
             return figure
         self._suspect = True
-        if type(figure) is int or type(figure) is float:
-            return int(min(max(figure, 0), LARGEST_TOKEN_COUNT))
+        # NaN is above nothing, and comes out as 0 too.
+        if (type(figure) is int or type(figure) is float) and figure > 0:
+            return int(min(figure, LARGEST_TOKEN_COUNT))
         return 0
 
     def part(self, reported: dict[str, Any], name: str) -> int:

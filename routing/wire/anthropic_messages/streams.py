@@ -104,7 +104,7 @@ class AnthropicMessagesStreamWriter:
     """
 
     def __init__(self, call: CallRequest, created: int) -> None:
-        self._input_token_estimate = call.input_token_estimate
+        self._input_token_estimate = call.input_bound.estimate
         self._opened = 0
         self._open: int | str | None = None
         self._waiting: dict[int | str, list[str]] = {}

@@ -1,5 +1,7 @@
 import json
 
+import pytest
+
 from routing.wire import input_bound
 from routing.wire.call import read_request
 
@@ -8,12 +10,12 @@ PIXELS = "A" * 400_000
 
 def bound_of_chat(content, **fields):
     body = {"model": "m", "messages": [{"role": "user", "content": content}]} | fields
-    return read_request("openai_chat", json.dumps(body).encode()).input_token_bound
+    return read_request("openai_chat", json.dumps(body).encode()).input_bound.tokens
 
 
 def bound_of_message(content):
     body = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": content}]}
-    return read_request("anthropic_messages", json.dumps(body).encode()).input_token_bound
+    return read_request("anthropic_messages", json.dumps(body).encode()).input_bound.tokens
 
 
 def test_a_text_has_at_most_a_token_a_byte():
@@ -26,9 +28,28 @@ def test_an_inline_image_is_not_counted_by_its_length():
     assert input_bound.IMAGE_TOKENS < bound < input_bound.IMAGE_TOKENS + 1000
 
 
-def test_the_small_model_that_counts_images_dearly_has_its_own_bound():
+def test_the_small_model_that_counts_images_dearly_adds_its_surplus():
     image = {"type": "image_url", "image_url": {"url": "https://pictures.example/cat.png"}}
-    assert bound_of_chat([image], model="gpt-4o-mini") > input_bound.MINI_IMAGE_TOKENS
+    body = {"model": "any", "messages": [{"role": "user", "content": [image, image]}]}
+    bound = read_request("openai_chat", json.dumps(body).encode()).input_bound
+    assert bound.tokens + bound.mini_surplus > 2 * input_bound.MINI_IMAGE_TOKENS
+
+
+@pytest.mark.parametrize("detail", ["low", "auto", "high", 7, None])
+def test_no_detail_that_a_provider_may_not_hear_of_lowers_the_bound_of_an_image(detail):
+    image = {"type": "image_url", "image_url": {"url": "https://p.example/cat", "detail": detail}}
+    assert bound_of_chat([image]) > input_bound.IMAGE_TOKENS
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": "https://pictures.example/cat.png"},
+        {"type": "video_url", "video_url": {"url": "https://pictures.example/cat.mp4"}},
+    ],
+)
+def test_what_only_servers_that_imitate_openai_take_is_bounded_too(part):
+    assert bound_of_chat([part]) > input_bound.IMAGE_TOKENS
 
 
 def test_text_in_the_place_of_an_image_url_still_counts():
