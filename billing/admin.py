@@ -10,6 +10,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
 from billing.admin_forms import LimitForm, PriceForm
+from billing.alert_admin import AlertAdmin as AlertAdmin
 from billing.ceilings import show_ceiling
 from billing.models import LedgerEntry, Limit, Price, RefusedCall, SpendTotal
 from billing.price_book import FIGURES

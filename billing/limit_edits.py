@@ -18,6 +18,7 @@ from billing.models import Limit, Unit, Window
 from keys.models import ApiKey, Team
 
 LARGEST_CEILING = 2**63 - 1
+LARGEST_SHARE = 10
 # An edit of anything else would change what the counters have counted.
 _IN_PLACE = frozenset({"ceiling", "alert_at"})
 _CALENDAR = (Window.DAY, Window.WEEK, Window.MONTH)
@@ -101,8 +102,23 @@ def check_limit(limit: Limit) -> None:
         raise ValidationError({"ceiling": f"must be from 0 to {LARGEST_CEILING}"})
     if limit.key is not None and limit.key.team_id != limit.team_id:
         raise ValidationError({"key": "is a key of another team"})
-    if not all(0 < share <= 10 for share in limit.alert_at):
-        raise ValidationError({"alert_at": "shares of the ceiling, such as 0.8"})
+    _check_alerts(limit)
+
+
+def _check_alerts(limit: Limit) -> None:
+    # A share of 80, say, is a percentage by mistake.
+    if not all(0 < share <= LARGEST_SHARE for share in limit.alert_at):
+        says = f"must be over 0 and at most {LARGEST_SHARE}: shares of the ceiling, such as 0.8"
+        raise ValidationError({"alert_at": says})
+    if len(set(limit.alert_at)) < len(limit.alert_at):
+        raise ValidationError({"alert_at": "names the same share twice"})
+    if limit.unit != Unit.CONCURRENT:
+        return
+    # What is open at an instant is on no ledger, and alerts tell what the ledger says.
+    if limit.soft:
+        raise ValidationError({"soft": "a limit on calls at once cannot be soft: it only refuses"})
+    if limit.alert_at:
+        raise ValidationError({"alert_at": "leave it empty for concurrent limits"})
 
 
 def _replaced(limit: Limit) -> Limit:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, NoReturn
 from django.db import models
 from django.db.models import Q
 
+from billing.alert_models import Alert as Alert
+from billing.alert_models import AlertMark as AlertMark
 from billing.pricing import short_usd
 from keys.models import ApiKey, Team
 
@@ -357,6 +359,7 @@ class SpendTotal(models.Model):
                 name="one_total_per_quarter",
             )
         ]
+        indexes: ClassVar = [models.Index(fields=["team_id", "quarter"], name="spend_by_team")]
 
     def __str__(self) -> str:
         return f"{self.team} {self.quarter}"

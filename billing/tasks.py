@@ -4,7 +4,7 @@ import structlog
 from celery import shared_task
 from django.utils import timezone
 
-from billing import books, counter_sweep, price_sync
+from billing import alert_delivery, alert_sweep, books, counter_sweep, price_sync
 
 log = structlog.get_logger(__name__)
 
@@ -31,3 +31,11 @@ def check_books() -> None:
 def sweep_counters() -> None:
     """Every few minutes: finished counters of minutes and hours go."""
     log.info("counters_swept", deleted=counter_sweep.sweep_counters(timezone.now()))
+
+
+@shared_task(name="billing.send_alerts")  # type: ignore[untyped-decorator]  # celery ships no types
+def send_alerts() -> None:
+    """Every few seconds: limits whose use has reached a share to alert at, and their delivery."""
+    while alert_sweep.look(timezone.now()):
+        pass
+    alert_delivery.deliver(timezone.now())

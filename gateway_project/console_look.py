@@ -60,6 +60,7 @@ UNFOLD = {
                 "separator": True,
                 "items": [
                     _item("Ledger", "menu_book", "/admin/billing/ledgerentry/"),
+                    _item("Alerts", "notifications", "/admin/billing/alert/"),
                     _item("Refused calls", "block", "/admin/billing/refusedcall/"),
                     _item("Spend totals", "functions", "/admin/billing/spendtotal/"),
                 ],

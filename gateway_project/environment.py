@@ -16,6 +16,14 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from gateway_project.alert_variables import (
+    MailServer,
+    mail_address,
+    mail_server,
+    webhook_key,
+    webhook_url,
+)
+
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 
@@ -59,6 +67,7 @@ class Environment:
     Attributes:
         secret_key, credential_keys: empty means kept in `data_dir`.
         private_upstreams: `LOOPBACK_UPSTREAMS`, `ANY_UPSTREAM`, or `host:port` pairs.
+        alert_webhook_url: empty for none; with one, there is an `alert_webhook_key` to sign with.
     """
 
     host: str
@@ -83,6 +92,10 @@ class Environment:
     log_level: str
     private_upstreams: tuple[str, ...]
     drain_seconds: int
+    mail_server: MailServer | None
+    alert_emails: tuple[str, ...]
+    alert_webhook_url: str
+    alert_webhook_key: bytes
     debug: bool
 
     @property
@@ -105,6 +118,8 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
     host = get.parsed("HOST", _host) or "127.0.0.1"
     port = get.number("PORT", default=8000, least=1, most=65535)
     public_url = get.parsed("PUBLIC_URL", _origin) or f"http://{_in_url(reachable(host))}:{port}"
+    mail = get.parsed("EMAIL_URL", mail_server)
+    webhook = get.parsed("ALERT_WEBHOOK_URL", webhook_url) or ""
     return Environment(
         host=host,
         port=port,
@@ -131,6 +146,10 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         or "INFO",
         private_upstreams=_private_upstreams(get, embedded=not database.postgresql),
         drain_seconds=get.number("DRAIN_SECONDS", default=600, least=0, most=86_400),
+        mail_server=mail,
+        alert_emails=_alert_emails(get, mail),
+        alert_webhook_url=webhook,
+        alert_webhook_key=_alert_webhook_key(get, webhook),
         debug=get.boolean("DEBUG"),
     )
 
@@ -258,6 +277,21 @@ def _given_with_postgresql(
         # Several hosts share such a database, and a key in one host's folder would split them.
         raise BadVariableError(name, "must be given once DATABASE_URL is postgresql://")
     return value
+
+
+def _alert_emails(get: _Reader, mail: MailServer | None) -> tuple[str, ...]:
+    addresses = get.items("ALERT_EMAILS", mail_address)
+    if addresses and mail is None:
+        raise BadVariableError("EMAIL_URL", "must be given once ALERT_EMAILS is set")
+    return tuple(dict.fromkeys(addresses))
+
+
+def _alert_webhook_key(get: _Reader, webhook: str) -> bytes:
+    key = get.parsed("ALERT_WEBHOOK_SECRET", webhook_key)
+    if key is None and webhook:
+        # Unsigned, anybody could send the receiver such alerts.
+        raise BadVariableError("ALERT_WEBHOOK_SECRET", "must be given with ALERT_WEBHOOK_URL")
+    return key or b""
 
 
 def _secret_key(text: str) -> str:

@@ -88,6 +88,20 @@ TIME_ZONE = "UTC"
 CACHES = {"default": cache_settings(REDIS_URL)}
 RATELIMIT_FAIL_OPEN = True
 
+# --- alerts ---
+MAIL = ENVIRONMENT.mail_server
+if MAIL is not None:
+    EMAIL_HOST, EMAIL_PORT = MAIL.host, MAIL.port
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.user, MAIL.password
+    EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.starttls, MAIL.ssl
+    DEFAULT_FROM_EMAIL = MAIL.sender or (MAIL.user if "@" in MAIL.user else "gateway@localhost")
+EMAIL_TIMEOUT = 5
+EMAIL_SUBJECT_PREFIX = "[gateway] "
+ALERT_EMAILS = list(ENVIRONMENT.alert_emails)
+ALERT_WEBHOOK_URL = ENVIRONMENT.alert_webhook_url
+# Django hides settings with SECRET in their name on its pages of errors.
+ALERT_WEBHOOK_SECRET_KEY = ENVIRONMENT.alert_webhook_key
+
 # --- who signs in ---
 AUTH_USER_MODEL = "keys.User"
 LOGIN_URL = "admin:login"

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import DefaultRouter
 
+from billing.alert_api import AlertViewSet
 from billing.api import LedgerView, LimitViewSet, PriceViewSet
 from billing.export_api import CostsView, SummaryView
 from keys.api import KeyViewSet, TeamViewSet, UserViewSet
@@ -18,6 +19,7 @@ router.register("users", UserViewSet)
 router.register("providers", ProviderViewSet)
 router.register("models", ModelsViewSet)
 router.register("prices", PriceViewSet)
+router.register("alerts", AlertViewSet)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
@@ -31,3 +33,4 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # Served by the gateway's own handler; here for the OpenAPI document.
     path("", include("routing.gateway_api.urls")),
 ]
+handler500 = "gateway_project.pages.away.unexpected"

@@ -276,6 +276,9 @@ def _limit(node: Node, *, of_key: bool) -> LimitEntry:
     window = fields["window"]
     if unit == Unit.CONCURRENT and window.value is not None:
         raise window.refuse("a concurrent limit has no window")
+    for only_counted in (fields["soft"], fields["alert_at"]):
+        if unit == Unit.CONCURRENT and only_counted.value:
+            raise only_counted.refuse("a concurrent limit only refuses; it has nothing to alert of")
     usd = unit == Unit.USD
     return LimitEntry(
         path=node.path,

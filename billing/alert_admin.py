@@ -1,0 +1,71 @@
+"""The console's page of alerts: what, when, and whether each channel has told it."""
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.decorators import action, display
+
+from billing.alert_delivery import MAIL, TOLD_AT, WEBHOOK, send_again, untold
+from billing.models import Alert
+from billing.read_only_admin import ReadOnlyAdmin
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "title", "mailed", "posted", "last_error")
+    list_display_links = ("title",)
+    list_filter = ("kind",)
+    list_select_related = ("told_by",)
+    ordering = ("-created_at", "-id")
+    actions: ClassVar[Any] = ["send_again"]
+    fields = (
+        "title",
+        "text",
+        "created_at",
+        "mailed",
+        "posted",
+        "told_by",
+        "attempts",
+        "next_try_at",
+        "last_error",
+    )
+    readonly_fields: ClassVar = list(fields)
+
+    @display(description="What")  # type: ignore[untyped-decorator]  # unfold
+    def title(self, alert: Alert) -> str:
+        return str(alert)
+
+    @display(description="Text")  # type: ignore[untyped-decorator]  # unfold
+    def text(self, alert: Alert) -> str:
+        return str(alert.says["text"])
+
+    @display(description="Mailed")  # type: ignore[untyped-decorator]  # unfold
+    def mailed(self, alert: Alert) -> str:
+        return told_state(alert, MAIL)
+
+    @display(description="Posted")  # type: ignore[untyped-decorator]  # unfold
+    def posted(self, alert: Alert) -> str:
+        return told_state(alert, WEBHOOK)
+
+    @action(description="Send again what failed")  # type: ignore[untyped-decorator]  # unfold
+    def send_again(self, request: HttpRequest, alerts: QuerySet[Alert]) -> None:
+        now = timezone.now()
+        sent = sum(send_again(alert, now) for alert in alerts)
+        messages.info(request, f"{sent} of {len(alerts)} will be sent again within a minute.")
+
+
+def told_state(alert: Alert, channel: str) -> str:
+    """When a channel told an alert, or why it did not."""
+    told_at = getattr(alert, TOLD_AT[channel])
+    if told_at is not None:
+        return f"{told_at:%Y-%m-%d %H:%M:%S} UTC"
+    if alert.told_by is not None:
+        return "with a higher share"
+    if channel not in untold(alert):
+        return "–"
+    if alert.next_try_at is not None:
+        return "waiting"
+    return "failed" if alert.last_error else "not sent"
