@@ -54,9 +54,12 @@ class RunningGateway:
 
     def configure(self, config: dict[str, Any]) -> None:
         """Have a config file applied at the next starts."""
-        file = self.data_dir.parent / f"{self.data_dir.name}.yaml"
-        file.write_text(yaml.safe_dump(config, sort_keys=False))
-        self._environment["GATEWAY_CONFIG"] = str(file)
+        self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
+        self._environment["GATEWAY_CONFIG"] = str(self.config_file)
+
+    @property
+    def config_file(self) -> Path:
+        return self.data_dir.parent / f"{self.data_dir.name}.yaml"
 
     @property
     def openai_url(self) -> str:
@@ -96,9 +99,17 @@ class RunningGateway:
         except (HTTPError, URLError, OSError):
             return False
 
+    def worker_pids(self) -> list[int]:
+        """The gateway processes themselves, below the supervisor."""
+        return [pid for pid in family(self.pid) if "gateway_project.worker" in command_of(pid)]
+
     def worker_pid(self) -> int:
-        """The gateway process itself, below the supervisor."""
-        return next(pid for pid in family(self.pid) if "gateway_project.worker" in command_of(pid))
+        return self.worker_pids()[0]
+
+    def celery_pid(self) -> int | None:
+        """The Celery worker, unless it is down."""
+        commands = ((pid, command_of(pid)) for pid in family(self.pid))
+        return next((pid for pid, command in commands if "celery" in command), None)
 
     def kill_worker(self) -> None:
         """kill -9 the gateway process; the supervisor starts another."""

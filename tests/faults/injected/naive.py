@@ -14,9 +14,9 @@ def _check_then_add(counters: ModuleType) -> None:
     store = counters.CounterStore
     exchange = store.exchange
 
-    async def naive(self: Any, operation: int, takes: Any, gives: Any) -> list[Any]:
+    async def naive(self: Any, operation: int, takes: Any, *rest: Any) -> list[Any]:
         looks = [replace(take, need=0, lacking=0, ahead=0) for take in takes]
-        seen = await exchange(self, operation, looks, gives)
+        seen = await exchange(self, operation, looks, *rest)
         await asyncio.sleep(BETWEEN_SECONDS)
         pairs = zip(takes, seen, strict=True)
         return [await self._run(partial(_add, self, take, reading)) for take, reading in pairs]
