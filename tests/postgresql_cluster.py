@@ -16,6 +16,7 @@ import psycopg
 
 from tests.loopback import free_port, wait_until
 from tests.missing import MissingServiceError
+from tests.process_family import family
 
 # A crash of the whole machine is not what these tests are about.
 FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
@@ -126,6 +127,28 @@ class PostgreSQLCluster:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return self.url(name)
+
+    def stop_at_once(self) -> None:
+        """What PostgreSQL calls an immediate shutdown: no goodbye, recovery at the next start."""
+        self._server.send_signal(signal.SIGQUIT)
+        self._server.wait(20)
+
+    def start_again(self) -> None:
+        self._server = self._start()
+        wait_until(self._answers, "PostgreSQL")
+
+    def freeze(self) -> None:
+        """Every process of it: connections stay open and nothing answers any more."""
+        # The postmaster first, or it would start another backend meanwhile.
+        os.kill(self._server.pid, signal.SIGSTOP)
+        for pid in family(self._server.pid)[1:]:
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        if self._server.poll() is not None:
+            return
+        for pid in reversed(family(self._server.pid)):
+            os.kill(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         self._server.send_signal(signal.SIGINT)  # what PostgreSQL calls a fast shutdown

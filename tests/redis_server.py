@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -20,9 +21,15 @@ def _binary() -> str:
 
 
 class RedisServer:
+    """One server on a port of its own, which can be killed, frozen, and started again empty."""
+
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with nothing in it."""
         self._server = subprocess.Popen(
             [
                 _binary(),
@@ -34,6 +41,18 @@ class RedisServer:
         )
         wait_until(lambda: is_listening(self.port), "Redis")
 
+    def kill(self) -> None:
+        self._server.kill()
+        self._server.wait(10)
+
+    def freeze(self) -> None:
+        """It goes on listening, and never answers."""
+        self._server.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._server.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
+        self.thaw()
         self._server.terminate()
         self._server.wait(10)

@@ -1,0 +1,85 @@
+"""A real gateway over servers of its own, which a test may kill, freeze and empty."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from keys.secrets import make_secret
+from tests.fake_provider import Behaviour, FakeProvider
+from tests.journeys import configuration
+from tests.missing import MissingServiceError
+from tests.postgresql_cluster import PostgreSQLCluster
+from tests.redis_server import RedisServer
+from tests.running_gateway import RunningGateway
+
+SECRET = make_secret()
+LIMITS = (
+    {"unit": "usd", "window": "month", "ceiling": "1000.00"},
+    {"unit": "requests", "window": "minute", "ceiling": 100_000},
+    {"unit": "tokens", "window": "minute", "ceiling": 100_000_000},
+)
+
+Install = Callable[..., RunningGateway]
+
+
+@pytest.fixture
+def postgresql() -> Iterator[PostgreSQLCluster]:
+    try:
+        # What it has confirmed must outlive its immediate stop.
+        started = PostgreSQLCluster(["synchronous_commit=on"])
+    except MissingServiceError as missing:
+        pytest.skip(str(missing))
+    yield started
+    started.thaw()
+    started.stop()
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    try:
+        server = RedisServer()
+    except MissingServiceError as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.stop()
+
+
+def config(upstream: FakeProvider) -> dict[str, Any]:
+    upstream.script("brief", Behaviour(delay_seconds=0.01))
+    upstream.script("spoken", Behaviour(words=20, word_seconds=0.1))
+    return {
+        "providers": configuration.providers(upstream),
+        "models": [
+            configuration.model(name, ("fake-openai", name), max_attempts=1)
+            for name in ("brief", "spoken")
+        ],
+        "prices": [configuration.price("fake-openai")],
+        "teams": [configuration.team("steady", SECRET, *LIMITS)],
+    }
+
+
+@pytest.fixture
+def install(tmp_path: Path, fake_provider: FakeProvider) -> Iterator[Install]:
+    """Make an installation, on SQLite unless it is given a DATABASE_URL."""
+    made: list[RunningGateway] = []
+
+    def make(**environment: str) -> RunningGateway:
+        settings = {"ALLOW_PRIVATE_UPSTREAMS": f"127.0.0.1:{fake_provider.port}"}
+        if "DATABASE_URL" in environment:
+            settings |= {
+                "SECRET_KEY": Fernet.generate_key().decode(),
+                "CREDENTIAL_KEYS": Fernet.generate_key().decode(),
+            }
+        gateway = RunningGateway(
+            tmp_path / "var", environment=settings | environment, config=config(fake_provider)
+        )
+        made.append(gateway)
+        return gateway
+
+    yield make
+    for gateway in made:
+        if gateway.is_running():
+            gateway.stop()
