@@ -35,7 +35,7 @@ def uses_of(
         found = _of_end_users(rule, period, subjects, least)
     else:
         found = _by_spend_totals(rule, period, subjects)
-    return {subject: use for subject, use in found.items() if 0 < use >= least}
+    return {subject: int(use) for subject, use in found.items() if 0 < use >= least}
 
 
 def _of_end_users(

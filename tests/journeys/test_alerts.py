@@ -1,0 +1,87 @@
+"""Alerts end to end: calls through the gateway, and the running Celery worker tells of them."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from keys.secrets import make_secret
+from tests.alert_receivers import Hook, MailBox, mail_server, webhook
+from tests.journeys.configuration import model, price, providers, team
+from tests.loopback import wait_until
+from tests.running_gateway import RunningGateway
+
+SECRET = "whsec_" + base64.b64encode(b"what the receiver knows too").decode()
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[MailBox]:
+    with mail_server() as box:
+        yield box
+
+
+@pytest.fixture(scope="module")
+def hook() -> Iterator[Hook]:
+    with webhook() as hook:
+        yield hook
+
+
+@pytest.fixture(scope="module")
+def secret() -> str:
+    return make_secret()
+
+
+@pytest.fixture(scope="module")
+def gateway(install: Any, upstream: Any, box: MailBox, hook: Hook, secret: str) -> RunningGateway:
+    soft = {"unit": "requests", "window": "month", "ceiling": 4, "soft": True, "alert_at": [0.5, 1]}
+    config = {
+        "providers": providers(upstream),
+        "prices": [price("fake-openai")],
+        "models": [model("gpt", ("fake-openai", "gpt-4o"))],
+        "teams": [team("research", secret, soft)],
+    }
+    environment = {
+        "WORKERS": "1",
+        "EMAIL_URL": f"smtp://127.0.0.1:{box.port}?from=gateway@example.com",
+        "ALERT_EMAILS": "ops@example.com, finance@example.com",
+        "ALERT_WEBHOOK_URL": hook.url,
+        "ALERT_WEBHOOK_SECRET": SECRET,
+    }
+    running: RunningGateway = install(environment=environment, config=config)
+    return running.start()
+
+
+def ask(client: openai.OpenAI, times: int) -> None:
+    for _ in range(times):
+        client.chat.completions.create(model="gpt", messages=[{"role": "user", "content": "Hi"}])
+
+
+def test_the_worker_mails_and_posts_each_share_once(
+    openai_client: openai.OpenAI, box: MailBox, hook: Hook
+) -> None:
+    ask(openai_client, 3)
+    wait_until(lambda: bool(box.mails and hook.posts), "the first alert", seconds=60)
+    # A soft limit refuses nothing.
+    ask(openai_client, 3)
+    wait_until(lambda: len(box.mails) + len(hook.posts) > 3, "the second alert", seconds=60)
+    title = "Team research has used {} % of its limit of 4 requests per month"
+    assert [mail["subject"] for mail in box.mails] == [
+        f"[gateway] {title.format(share)}" for share in (50, 100)
+    ]
+    assert box.mails[0]["from"] == "gateway@example.com"
+    assert box.recipients[0] == ["ops@example.com", "finance@example.com"]
+
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    for post in hook.posts:
+        digest = hmac.new(key, post.body, hashlib.sha256).hexdigest()
+        assert post.headers["x-gateway-signature"] == f"sha256={digest}"
+    told = [json.loads(post.body)["data"] for post in hook.posts]
+    assert [(data["share"], data["used"], data["ceiling"]) for data in told] == [
+        ("0.5", 3, 4),
+        ("1", 6, 4),
+    ]
