@@ -6,7 +6,7 @@ thread hop, no file sync.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
 from time import monotonic
@@ -69,6 +69,10 @@ class _Plan:
     targets: list[Target]
     estimate: Estimate
 
+    @property
+    def may_drain(self) -> bool:
+        return any(target.provider.on_disconnect == "drain" for target in self.targets)
+
 
 @dataclass(frozen=True, slots=True)
 class _Admitted:
@@ -101,11 +105,9 @@ class Pipeline:
             return await self._ask(target, admitted)
 
         asking = self._serve(plan, admitted, attempt)
-        if not any(target.provider.on_disconnect == "drain" for target in plan.targets):
+        if not plan.may_drain:
             return await asking
-        task = asyncio.create_task(asking)
-        self._detached.add(task)
-        task.add_done_callback(self._detached.discard)
+        task = self._detach(asking)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -118,14 +120,47 @@ class Pipeline:
         plan = self._plan(caller, call, arrival)
         admitted = await self._admit(plan, caller, call, arrival)
 
-        async def attempt(target: Target) -> OpenStream:
-            return await self.streams.open(target, admitted.running, admitted.max_tokens)
-
-        opened = await self._serve(plan, admitted, attempt)
         running = admitted.running
+
+        async def attempt(target: Target) -> OpenStream:
+            began = monotonic()
+            try:
+                return await self.streams.open(target, running, admitted.max_tokens)
+            except asyncio.CancelledError:
+                # Nothing has been seen of an answer, but the provider has read the question.
+                running.end_abandoned(self._estimated(target, running, 0), began)
+                raise
+
+        opening = self._serve(plan, admitted, attempt)
+        opened = await (self._open_or_drain(opening, running) if plan.may_drain else opening)
         running.first_byte_ms = milliseconds_since(arrival.monotonic)
         served = Served(opened.target, running, len(running.attempts) + 1, admitted.max_tokens)
         return Stream(served, self.streams.relay(opened, running))
+
+    async def _open_or_drain(
+        self, opening: Coroutine[None, None, OpenStream], running: RunningCall
+    ) -> OpenStream:
+        async def open_for_whoever_is_left() -> OpenStream:
+            opened = await opening
+            if running.client_left:
+                await self.streams.close(opened, running)
+            return opened
+
+        task = self._detach(open_for_whoever_is_left())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.done() and not task.cancelled() and task.exception() is None:
+                await self.streams.close(task.result(), running)
+            running.client_left = True
+            raise
+
+    def _detach(self, work: Coroutine[None, None, Attempted]) -> asyncio.Task[Attempted]:
+        """Go on with it whether or not the client stays."""
+        task = asyncio.create_task(work)
+        self._detached.add(task)
+        task.add_done_callback(self._detached.discard)
+        return task
 
     def _plan(self, caller: Caller, call: CallRequest, arrival: Arrival) -> _Plan:
         """Where a call may go, in order, and the most it can cost there.

@@ -124,7 +124,7 @@ class Streams:
             yield frame_of(here.ended_by, running.call.format, running.arrival.request_id)
         finally:
             self._relaying.discard(here)
-            await self._close(opened, running)
+            await self.close(opened, running)
 
     def open_keys(self) -> set[int]:
         """The ids of the keys that have a stream open."""
@@ -145,7 +145,8 @@ class Streams:
             draining.cancel()
         return {relay.task for relay in self._relaying}
 
-    async def _close(self, opened: OpenStream, running: RunningCall) -> None:
+    async def close(self, opened: OpenStream, running: RunningCall) -> None:
+        """Let go of a stream that nobody reads any more, as its provider wants it."""
         # Settle here: a reader who left must not keep tokens reserved.
         if not running.ended and opened.target.provider.on_disconnect == "drain":
             task = asyncio.create_task(self._drain(opened, running))
