@@ -10,6 +10,7 @@ django.setup()
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # after setup
 
 from gateway_project.runtime import Runtime  # noqa: E402  # after setup
+from keys.clock import DatabaseClock  # noqa: E402  # after setup
 from routing.gateway_api.handler import GatewayHandler  # noqa: E402 - after setup
 from routing.gateway_api.request import Receive, Scope, Send  # noqa: E402 - after setup
 
@@ -31,7 +32,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _live(scope: Scope, receive: Receive, send: Send) -> None:
-    runtime = Runtime()
+    runtime = Runtime(DatabaseClock())
     await receive()
     scope["state"]["services"] = await runtime.start()
     # For the server, which drains it.

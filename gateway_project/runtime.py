@@ -68,10 +68,10 @@ class Configuration:
 class Runtime:
     """Everything a gateway process owns, from start to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: DatabaseClock) -> None:
         self._thread = BoundedThread("configuration")
         self._recovery = BoundedThread("recovery")
-        self._clock = DatabaseClock()
+        self._clock = clock
         self._catalogues = CatalogueLoader()
         self._tasks: list[asyncio.Task[None]] = []
         self._not_ready: str | None = "starting"

@@ -67,7 +67,7 @@ class Signals:
 
     def sleep(self, seconds: float, words: Iterable[int] = ()) -> None:
         """Sleep, but wake for a signal, a child's end, or something to read at `words`."""
-        if self.wake in select.select([self.wake, *words], [], [], seconds)[0]:
+        if self.wake.fileno() in select.select([self.wake.fileno(), *words], [], [], seconds)[0]:
             self.wake.recv(64)
 
 

@@ -35,7 +35,7 @@ class _DatabaseTime(models.Func):
     template = "extract(epoch FROM clock_timestamp())::double precision"
     output_field = models.FloatField()
 
-    def as_sqlite(self, compiler: Any, connection: Any) -> Any:
+    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> Any:
         since_1970 = "(julianday('now') - 2440587.5) * 86400.0"
         return self.as_sql(compiler, connection, template=since_1970)
 

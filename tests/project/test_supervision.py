@@ -1,0 +1,166 @@
+"""Workers that are told to go, hang or die, one at a time: real processes, real signals."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from gateway_project.children import SILENCE_SECONDS
+from keys.secrets import make_secret
+from tests.fake_provider import Behaviour, FakeProvider
+from tests.journeys import configuration
+from tests.loopback import wait_until
+from tests.process_family import stat_fields
+from tests.running_gateway import RunningGateway, running
+
+SECRET = make_secret()
+
+
+@pytest.fixture
+def upstream(fake_provider: FakeProvider) -> FakeProvider:
+    fake_provider.script("spoken", Behaviour(words=10, word_seconds=0.3))
+    return fake_provider
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, upstream: FakeProvider) -> Iterator[RunningGateway]:
+    with running(configured(tmp_path, upstream)) as started:
+        yield started
+
+
+def configured(folder: Path, upstream: FakeProvider, **environment: str) -> RunningGateway:
+    config = {
+        "providers": configuration.providers(
+            upstream, timeout_seconds=60, stream_idle_timeout_seconds=30
+        ),
+        "models": [
+            configuration.every_behaviour("openai"),
+            configuration.every_behaviour("anthropic"),
+        ],
+        "prices": [configuration.price("fake-openai"), configuration.price("fake-anthropic")],
+        "teams": [configuration.team("team", SECRET)],
+    }
+    allowed = {"ALLOW_PRIVATE_UPSTREAMS": f"127.0.0.1:{upstream.port}"}
+    return RunningGateway(folder / "data", environment=allowed | environment, config=config)
+
+
+def request_for(gateway: RunningGateway, path: str, model: str, **body: Any) -> Request:
+    said = {"model": model, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 99}
+    return Request(  # noqa: S310 - our own loopback address
+        f"{gateway.base_url}/v1/{path}",
+        data=json.dumps(said | body).encode(),
+        headers={"Authorization": f"Bearer {SECRET}", "Content-Type": "application/json"},
+    )
+
+
+def stream(gateway: RunningGateway, model: str, path: str = "chat/completions") -> str:
+    """All that a stream says, to its end."""
+    request = request_for(gateway, path, model, stream=True)
+    with urlopen(request, timeout=60) as answer:  # noqa: S310 - our own loopback address
+        return str(answer.read().decode())
+
+
+def is_alive(pid: int) -> bool:
+    return stat_fields(pid)[:1] not in ([], ["Z"])
+
+
+def statuses(gateway: RunningGateway) -> list[str]:
+    table = gateway.manage("export_costs", "--from", "2020-01-01", "--to", "2100-01-01")
+    names, *rows = [line.split(",") for line in table.splitlines()]
+    return [row[names.index("status")] for row in rows]
+
+
+def test_a_worker_told_to_go_is_replaced_while_it_drains(gateway, upstream):
+    old = gateway.worker_pid()
+    with ThreadPoolExecutor(1) as pool:
+        open_stream = pool.submit(stream, gateway, "openai/spoken")
+        upstream.wait_for(lambda fake: fake.seen, "the stream")
+        os.kill(old, signal.SIGTERM)
+        wait_until(lambda: set(gateway.worker_pids()) > {old}, "a replacement beside it")
+        # Nobody but the new one accepts by now.
+        assert "[DONE]" in stream(gateway, "openai/any")
+        assert open_stream.result().endswith("data: [DONE]\n\n")
+    wait_until(lambda: not is_alive(old), "its end")
+    assert len(gateway.worker_pids()) == 1
+
+
+def test_sigusr2_replaces_every_worker(tmp_path, upstream):
+    with running(configured(tmp_path, upstream, WORKERS="2")) as gateway:
+        wait_until(lambda: "Console: " in gateway.output, "the greeting")
+        old = set(gateway.worker_pids())
+        with ThreadPoolExecutor(8) as pool:
+            streams = [pool.submit(stream, gateway, "openai/spoken") for _ in range(8)]
+            upstream.wait_for(lambda fake: len(fake.seen) == 8, "the streams")
+            os.kill(gateway.pid, signal.SIGUSR2)
+            assert all(one.result().endswith("data: [DONE]\n\n") for one in streams)
+        wait_until(lambda: not old & set(gateway.worker_pids()), "the end of the old ones")
+        assert len(gateway.worker_pids()) == 2
+        assert "[DONE]" in stream(gateway, "openai/any")
+
+
+def test_a_kept_connection_gets_its_answer_while_a_worker_drains(gateway, upstream):
+    connection = HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().read()
+    os.kill(gateway.worker_pid(), signal.SIGTERM)
+    wait_until(lambda: len(gateway.worker_pids()) == 2, "the drain")
+    connection.request("GET", "/readyz")
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("connection")) == (503, "close")
+    assert json.loads(answer.read())["reason"] == "stopping"
+
+
+@pytest.mark.parametrize(
+    ("model", "path"), [("openai/endless", "chat/completions"), ("anthropic/endless", "messages")]
+)
+def test_F34_a_stream_that_outlasts_the_drain_ends_with_one_error(tmp_path, upstream, model, path):
+    gateway = configured(tmp_path, upstream, DRAIN_SECONDS="1")
+    with running(gateway), ThreadPoolExecutor(1) as pool:
+        cut = pool.submit(stream, gateway, model, path)
+        upstream.wait_for(lambda fake: fake.seen, "the stream")
+        assert gateway.stop(number=signal.SIGTERM) == 0
+        frames = cut.result().split("\n\n")
+    assert [frame for frame in frames if "The gateway is stopping" in frame] == frames[-2:-1]
+    last = json.loads(frames[-2].partition("data: ")[2])
+    assert last["error"]["type"] == "api_error"
+    assert last["error"].get("code", "service_unavailable") == "service_unavailable"
+    assert statuses(gateway) == ["error"]
+    gateway.manage("check_books")
+
+
+def test_what_a_dead_worker_left_is_posted_without_a_restart(gateway, upstream):
+    folder = gateway.data_dir / "journal"
+    with ThreadPoolExecutor(1) as pool:
+        open_stream = pool.submit(stream, gateway, "openai/spoken")
+        upstream.wait_for(lambda fake: fake.seen, "the stream")
+        # As it would lie there if its writer had been killed now.
+        left = folder / "dead-1-ab.1.journal"
+        shutil.copy(next(folder.glob("*.journal")), left)
+        wait_until(lambda: not left.exists(), "recovery")
+        open_stream.result()
+    assert "journals_recovered" in gateway.output
+
+
+def test_a_hung_first_byte_does_not_hold_a_drain(tmp_path, upstream):
+    gateway = configured(tmp_path, upstream, DRAIN_SECONDS="1")
+    with running(gateway), socket.create_connection(("127.0.0.1", gateway.port)):
+        # It never says what it wants.
+        assert gateway.stop(number=signal.SIGTERM) == 0
+
+
+@pytest.mark.faults
+def test_F30_a_stopped_worker_is_killed_and_replaced(gateway):
+    old = gateway.worker_pid()
+    os.kill(old, signal.SIGSTOP)
+    wait_until(lambda: not is_alive(old), "the kill", seconds=SILENCE_SECONDS + 30)
+    wait_until(lambda: gateway.worker_pids() != [], "another worker")
+    assert "[DONE]" in stream(gateway, "openai/any")
