@@ -3,7 +3,9 @@
 Called on the event loop, so a line costs one write and no file sync: the kernel keeps what a
 killed process wrote, and a thread syncs in groups, so that a power cut takes the last group at
 most. Room for the end of every running request is allocated before it is admitted. When the disk
-is full, admission stops with 503 and what runs can still end.
+is full, admission stops with 503 and what runs can still end. It stops too after a sync that
+failed, when the kernel may have dropped what it held: writing goes on in a new file, and
+admission with it once that file has been synced.
 """
 
 import errno
@@ -11,19 +13,20 @@ import fcntl
 import os
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
 from billing.entries import Admission, Entry
-from billing.journal_lines import admit_line, end_line, progress_line
+from billing.journal_lines import admit_line, end_line, follow, progress_line, read_lines
 from billing.sanitizing import without_details
 from keys.errors import ServiceUnavailableError
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 SYNC_SECONDS = 0.02
+SYNC_AGAIN_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +96,7 @@ class Journal:
         self._reserved = 0
         self._made = 0
         self._retired: list[int] = []
+        self._distrusted = False  # a sync failed, and none has worked since
         self._unsynced = threading.Event()
         self._closing = threading.Event()
         self._syncing = threading.Thread(target=self._sync, name="journal-sync", daemon=True)
@@ -108,6 +112,8 @@ class Journal:
         room = _room_for_end(line)
         with self._mutex:
             try:
+                if self._distrusted:
+                    raise OSError(errno.EIO, "the last sync failed")
                 segment = self._with_room(len(line) + room)
                 segment.append(line)
             except OSError as error:
@@ -164,6 +170,22 @@ class Journal:
             self._segments = [segment for segment in self._segments if segment not in done]
         for segment in done:
             segment.path.unlink()
+
+    def has_end_of(self, request_id: str) -> bool:
+        """Whether the entries of a request that ended can be read back."""
+        with self._mutex:
+            running = self._running.get(request_id)
+            return running is not None and running.ended is not None
+
+    def ends_of(self, request_ids: Set[str]) -> Iterator[list[Entry]]:
+        """Read back the entries of requests that ended and are not posted, one by one."""
+        with self._mutex:
+            paths = [segment.path for segment in self._segments if segment.pins]
+        for path in paths:
+            for record in read_lines(path.read_bytes()):
+                entries = follow(record, {}) if record and "end" in record else []
+                if entries and entries[0].request_id in request_ids:
+                    yield entries
 
     def close(self) -> None:
         """Stop writing. What the ledger does not have yet stays on disk to be recovered."""
@@ -229,18 +251,30 @@ class Journal:
             self._closing.wait(SYNC_SECONDS)
             self._unsynced.clear()
             self._sync_once()
+            if self._distrusted:
+                self._closing.wait(SYNC_AGAIN_SECONDS)
+                self._unsynced.set()
 
     def _sync_once(self) -> None:
         with self._mutex:
             retired, self._retired = self._retired, []
             current = [self._segments[-1].descriptor] if self._segments else []
-        try:
-            for descriptor in retired + current:
-                _fdatasync(descriptor)
-        except OSError as error:
-            log.error("journal_not_synced", error=str(error))
+        failed = [descriptor for descriptor in retired + current if not _synced(descriptor)]
         for descriptor in retired:
             os.close(descriptor)
+        with self._mutex:
+            if failed:
+                self._distrust()
+            elif self._distrusted:
+                self._distrusted = False
+                log.warning("journal_synced_again")
+
+    def _distrust(self) -> None:
+        self._distrusted = True
+        # A full disk gives no new segment; the next sync that fails asks again.
+        with suppress(OSError):
+            if self._segments and self._segments[-1].offset:
+                self._add_segment(0)
 
 
 def _room_for_end(admitted: bytes) -> int:
@@ -274,8 +308,13 @@ def _locked(directory: Path, worker: str) -> int:
         os.close(descriptor)
 
 
-def _fdatasync(descriptor: int) -> None:
-    if sys.platform == "darwin":
-        os.fsync(descriptor)
-    else:
-        os.fdatasync(descriptor)
+def _synced(descriptor: int) -> bool:
+    try:
+        if sys.platform == "darwin":
+            os.fsync(descriptor)
+        else:
+            os.fdatasync(descriptor)
+    except OSError as error:
+        log.error("journal_not_synced", error=str(error))
+        return False
+    return True

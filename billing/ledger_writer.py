@@ -1,10 +1,13 @@
 """Moves ended entries from memory into the ledger, in a thread with a connection of its own.
 
 While the database is away the entries wait here, and in the journal should the process die; the
-writer tries again for ever. An outcome that is unknown is posted again.
+writer tries again for ever. An outcome that is unknown is posted again. In a long outage what
+memory need not hold is left in the journal, and read back when its turn comes. A row that the
+database refuses for itself alone is set aside and tried again now and then.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -19,6 +22,9 @@ BATCH_SECONDS = 0.25
 BATCH_ROWS = 1000
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
+# Some 100 MB; what is beyond stays in the journal alone.
+MOST_WAITING = 50_000
+ASIDE_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +50,9 @@ class LedgerWriter:
         self._on_posted = on_posted
         self._worker_id = worker_id
         self._queue: deque[Entry] = deque()
+        self._left_in_journal: deque[str] = deque()  # request ids
+        self._set_aside: list[Entry] = []
+        self._aside_until = 0.0
         self._arrived = threading.Event()
         self._hurry = threading.Event()
         self._draining = threading.Event()
@@ -55,14 +64,17 @@ class LedgerWriter:
 
     def put(self, entries: Sequence[Entry]) -> None:
         """Hand over the entries of a request that ended, after the journal has them."""
-        self._queue.extend(entries)
+        if len(self._queue) >= MOST_WAITING and self._journal.has_end_of(entries[0].request_id):
+            self._left_in_journal.append(entries[0].request_id)
+        else:
+            self._queue.extend(entries)
         if not self._arrived.is_set():
             self._arrived.set()
         if len(self._queue) >= BATCH_ROWS:
             self._hurry.set()
 
     def waiting(self) -> int:
-        """Entries that are not in the ledger yet, but for the batch being written."""
+        """Entries in memory that are not in the ledger yet, but for the batch being written."""
         return len(self._queue)
 
     def drain(self, timeout_seconds: float) -> bool:
@@ -81,21 +93,42 @@ class LedgerWriter:
                 batch = self._next_batch()
                 if batch:
                     self._write(batch)
+                elif self._left_in_journal:
+                    self._read_back()
                 elif self._draining.is_set():
                     return
+                if self._set_aside and time.monotonic() >= self._aside_until:
+                    again, self._set_aside = self._set_aside, []
+                    self._write(again)
         finally:
             connections.close_all()
 
     def _next_batch(self) -> list[Entry]:
-        self._arrived.wait()
+        self._arrived.wait(ASIDE_SECONDS if self._set_aside else None)
         self._hurry.wait(BATCH_SECONDS)
         if not self._draining.is_set():
             self._hurry.clear()
             self._arrived.clear()
-        batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ROWS))]
-        if self._queue:
+        batch: list[Entry] = []
+        # The entries of one request stay together: the journal forgets it as a whole.
+        while self._queue and (
+            len(batch) < BATCH_ROWS or self._queue[0].request_id == batch[-1].request_id
+        ):
+            batch.append(self._queue.popleft())
+        if self._queue or self._left_in_journal:
             self._arrived.set()
         return batch
+
+    def _read_back(self) -> None:
+        left = {self._left_in_journal.popleft() for _ in range(len(self._left_in_journal))}
+        batch: list[Entry] = []
+        for entries in self._journal.ends_of(left):
+            batch += entries
+            if len(batch) >= BATCH_ROWS:
+                self._write(batch)
+                batch = []
+        if batch:
+            self._write(batch)
 
     def _write(self, batch: list[Entry]) -> None:
         pause = SHORTEST_PAUSE_SECONDS
@@ -109,14 +142,22 @@ class LedgerWriter:
                 self._abandoned.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             else:
-                self._tell({(entry.request_id, entry.entry) for entry in rejected}, batch)
+                self._keep_aside(rejected)
+                self._tell(rejected, batch)
                 return
 
-    def _tell(self, rejected: set[tuple[str, int]], batch: list[Entry]) -> None:
+    def _keep_aside(self, rejected: Sequence[Entry]) -> None:
+        if rejected:
+            self._set_aside += rejected
+            self._aside_until = time.monotonic() + ASIDE_SECONDS
+
+    def _tell(self, rejected: Sequence[Entry], batch: list[Entry]) -> None:
+        refused = {(entry.request_id, entry.entry) for entry in rejected}
+        incomplete = {entry.request_id for entry in rejected}
         # All of the batch, not only rows that were new: an earlier try may have committed unheard.
-        written = [entry for entry in batch if (entry.request_id, entry.entry) not in rejected]
+        written = [entry for entry in batch if (entry.request_id, entry.entry) not in refused]
         try:
             self._on_posted([charge for entry in written for charge in entry.charges])
-            self._journal.posted(entry.request_id for entry in written)
+            self._journal.posted({entry.request_id for entry in written} - incomplete)
         except Exception:
             log.exception("posted_entries_not_told")

@@ -1,7 +1,9 @@
+import errno
 import os
 import resource
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from billing.journal import Journal, lock_path, segment_paths
 from billing.journal_lines import read_journal
 from keys.errors import ServiceUnavailableError
 from tests.billing.ledger_samples import NOON, admission, entry
+from tests.loopback import wait_until
 
 WORKER = "worker-1"
 SEGMENT = 64 * 1024
@@ -220,3 +223,39 @@ def test_a_disk_that_is_full_at_once_admits_nothing(tmp_path):
     journal.admit(admission("b"))
     assert [call.template.request_id for call, _ in written(tmp_path).unfinished] == ["b"]
     journal.close()
+
+
+def test_after_a_sync_that_failed_nothing_is_admitted_until_one_works(
+    journal, tmp_path, monkeypatch
+):
+    """The kernel may have dropped what it held: what follows goes into a new file."""
+    broken = threading.Event()
+    real = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        if broken.is_set():
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    monkeypatch.setattr("billing.journal.SYNC_AGAIN_SECONDS", 0.05)
+    journal.admit(admission("running"))
+    broken.set()
+    journal.progress("running", 7)
+    wait_until(lambda: len(segment_paths(tmp_path, WORKER)) == 2, "a new file is begun")
+    with pytest.raises(ServiceUnavailableError):
+        journal.admit(admission("refused"))
+    journal.finish([entry("running")])
+    assert b'"end"' in segment_paths(tmp_path, WORKER)[1].read_bytes()
+    broken.clear()
+    wait_until(lambda: _admits(journal, "later"), "a sync works")
+    assert [read.request_id for read in written(tmp_path).entries] == ["running"]
+    assert [call.template.request_id for call, _ in written(tmp_path).unfinished] == ["later"]
+
+
+def _admits(journal: Journal, request_id: str) -> bool:
+    try:
+        journal.admit(admission(request_id))
+    except ServiceUnavailableError:
+        return False
+    return True

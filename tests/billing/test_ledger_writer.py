@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from billing import ledger_writer
 from billing.entries import Charge, Entry, Refusal
 from billing.journal import Journal, segment_paths
 from billing.journal_lines import read_journal
@@ -22,6 +23,7 @@ from tests.billing.ledger_samples import (
     make_team,
     make_worker,
 )
+from tests.loopback import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -121,6 +123,44 @@ def test_a_listener_that_fails_stops_nothing(journal):
     end(journal, writer, entry("b"))
     assert writer.drain(10)
     assert LedgerEntry.objects.count() == 2
+
+
+def test_what_memory_does_not_hold_is_read_back_from_the_journal(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_writer, "MOST_WAITING", 20)
+    journal = Journal(tmp_path, "worker-1")
+    team, worker, heard = make_team(), make_worker(), Heard()
+    counter = make_counter(team, "usd")
+    hold(counter, worker, 100 * 450_000)
+    writer = LedgerWriter(journal, heard, worker_id=worker.id)
+    for number in range(100):
+        charged = (charge(counter, 450_000),)
+        end(journal, writer, entry(f"req-{number}", team_id=team.id, charges=charged))
+    assert writer.waiting() == 20
+    writer.start()
+    assert writer.drain(30)
+    assert LedgerEntry.objects.count() == 100
+    assert len(heard.charges) == 100
+    assert held(counter) == 0
+    journal.close()
+    assert segment_paths(tmp_path, "worker-1") == []
+
+
+def test_a_row_that_the_database_refuses_holds_up_nobody_and_is_tried_again(journal, monkeypatch):
+    monkeypatch.setattr(ledger_writer, "ASIDE_SECONDS", 0.2)
+    writer = LedgerWriter(journal, Heard(), worker_id=None)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX one_key ON billing_ledgerentry (key_name)")
+    try:
+        writer.start()
+        for number in range(3):
+            end(journal, writer, entry(f"req-{number}", key_name="same" if number else "other"))
+        wait_until(lambda: LedgerEntry.objects.count() == 2, "the neighbours are written")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP INDEX one_key")
+    wait_until(lambda: LedgerEntry.objects.count() == 3, "the row that was set aside is written")
+    assert writer.drain(10)
+    assert not list(journal.ends_of({"req-0", "req-1", "req-2"}))
 
 
 def test_refusals_are_written_aside():
