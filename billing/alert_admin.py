@@ -1,6 +1,6 @@
 """The console's page of alerts: what, when, and whether each channel has told it."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -20,7 +20,7 @@ class AlertAdmin(ReadOnlyAdmin):
     list_filter = ("kind",)
     list_select_related = ("told_by",)
     ordering = ("-created_at", "-id")
-    actions: ClassVar[Any] = ["send_again"]
+    actions = ("send_again",)
     fields = (
         "title",
         "text",

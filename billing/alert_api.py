@@ -1,6 +1,6 @@
 """The management API's alerts: what was found, and whether it has been told."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rest_framework import serializers
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -11,8 +11,8 @@ from keys.api_access import IsAdministrator
 
 class AlertSerializer(serializers.ModelSerializer[Alert]):
     title = serializers.CharField(source="says.title", read_only=True)
-    data = serializers.DictField(
-        source="says.data", read_only=True, help_text="As in the webhook's body."
+    details = serializers.DictField(
+        source="says.data", read_only=True, help_text="`data` of the webhook's body."
     )
 
     class Meta:
@@ -21,7 +21,7 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
             "id",
             "kind",
             "title",
-            "data",
+            "details",
             "created_at",
             "told_by",
             "mailed_at",
@@ -37,4 +37,4 @@ class AlertViewSet(ReadOnlyModelViewSet[Alert]):
 
     queryset = Alert.objects.order_by("-created_at", "pk")
     serializer_class = AlertSerializer
-    permission_classes: ClassVar[Any] = (IsAdministrator,)
+    permission_classes = (IsAdministrator,)

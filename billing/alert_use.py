@@ -51,23 +51,21 @@ def _of_end_users(
     unsure = [] if told else [subject for subject, use in found.items() if use >= least]
     if subjects is None or "" in subjects:
         # Calls that name no end user have no daily total; they are part of their owner's.
-        owner = sum(_spend(rule, period).values_list("use", flat=True))
-        unsure += [""] if owner >= least else []
+        unsure += [""] if sum(_spend_by_key(rule, period).values()) >= least else []
     return (found if told else {}) | (_by_ledger(rule, period, unsure) if unsure else {})
 
 
 def _by_spend_totals(rule: LimitRule, period: Period, subjects: Collection[str] | None) -> Uses:
-    rows = _spend(rule, period)
+    found = _spend_by_key(rule, period)
     if rule.scope == Per.TEAM:
-        return {"": sum(rows.values_list("use", flat=True))}
-    if subjects is not None:
-        rows = rows.filter(key_id__in=[int(subject) for subject in subjects])
-    return {str(key): use for key, use in rows.values_list("key_id", "use")}
+        return {"": sum(found.values())}
+    return {key: use for key, use in found.items() if subjects is None or key in subjects}
 
 
-def _spend(rule: LimitRule, period: Period) -> QuerySet[SpendTotal, Any]:
+def _spend_by_key(rule: LimitRule, period: Period) -> Uses:
     rows = _within(SpendTotal.objects.filter(**_owner(rule)), "quarter", period)
-    return rows.order_by().values("key_id").annotate(use=_summed_total(rule.unit))
+    summed = rows.order_by().values("key_id").annotate(use=_summed_total(rule.unit))
+    return {str(key): use for key, use in summed.values_list("key_id", "use")}
 
 
 def _by_label_totals(

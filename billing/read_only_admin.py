@@ -22,7 +22,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at r
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
     """Django checks these for every request, so a forged form changes nothing either."""
 
-    actions = None
+    actions: tuple[str, ...] | None = None
     paginator = BoundedPaginator
     show_full_result_count = False
     list_per_page = 50

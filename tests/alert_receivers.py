@@ -87,7 +87,7 @@ def mail_server(port: int = 0) -> Iterator[MailBox]:
                 self._say(box.refuse)
                 return
             text = data.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
-            box.mails.append(message_from_bytes(text, policy=policy.default))  # type: ignore[arg-type]
+            box.mails.append(message_from_bytes(text, policy=policy.default))
             box.recipients.append(to)
             self._say("250 taken")
 

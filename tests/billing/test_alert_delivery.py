@@ -222,7 +222,7 @@ def test_the_pages_change_nothing(crossed, admin_client):
 def test_the_api_lists_alerts_and_takes_none(crossed, admin_client):
     (listed,) = admin_client.get("/api/alerts/").json()["results"]
     assert listed["title"] == "Team research has used 80 % of its budget of 5.00 USD per day"
-    assert listed["data"]["used"] == "4.10"
+    assert listed["details"]["used"] == "4.10"
     assert admin_client.post("/api/alerts/").status_code == 405
     assert admin_client.delete(f"/api/alerts/{crossed.pk}/").status_code == 405
 

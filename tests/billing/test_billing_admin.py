@@ -71,6 +71,8 @@ def test_a_budget_is_shown_in_dollars(console, team):
         ("window", {"unit": "concurrent", "ceiling": "1"}),
         ("alert_at", {"alert_at": "half"}),
         ("alert_at", {"alert_at": "nan"}),
+        ("alert_at", {"alert_at": "0.5, 0.5"}),
+        ("soft", {"unit": "concurrent", "window": "", "ceiling": "1", "soft": "on"}),
     ],
 )
 def test_a_bad_limit_is_refused_by_field(console, team, field, changed):

@@ -71,6 +71,11 @@ def test_a_limit_gets_its_teams_zone(team):
         ("ceiling", {"unit": "usd", "window": "day", "ceiling": 2**63}),
         ("per", {"unit": "usd", "window": "day", "ceiling": 1, "per": "planet"}),
         ("alert_at", {"unit": "usd", "window": "day", "ceiling": 1, "alert_at": [0]}),
+        ("alert_at", {"unit": "usd", "window": "day", "ceiling": 1, "alert_at": [float("nan")]}),
+        ("alert_at", {"unit": "usd", "window": "day", "ceiling": 1, "alert_at": [0.8, 80]}),
+        ("alert_at", {"unit": "usd", "window": "day", "ceiling": 1, "alert_at": [1, 0.5, 1.0]}),
+        ("alert_at", {"unit": "concurrent", "ceiling": 1, "alert_at": [0.8]}),
+        ("soft", {"unit": "concurrent", "ceiling": 1, "soft": True}),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused(team, field, fields):

@@ -170,6 +170,8 @@ def test_a_mistake_is_refused_with_its_path(text, refusal):
         ("{unit: requests, ceiling: 1}", "window: is missing"),
         ("{unit: requests, window: second, ceiling: 1}", "window: must be one of minute"),
         ("{unit: concurrent, window: day, ceiling: 1}", "window: a concurrent limit has no"),
+        ("{unit: concurrent, ceiling: 1, soft: true}", "soft: a concurrent limit only refuses"),
+        ("{unit: concurrent, ceiling: 1, alert_at: [1]}", "alert_at: a concurrent limit only"),
         ("{unit: requests, window: day}", "ceiling: is missing"),
         ("{unit: requests, window: day, ceiling: -1}", "ceiling: must be a whole number"),
         ("{unit: requests, window: day, ceiling: true}", "ceiling: must be a whole number"),
