@@ -112,6 +112,11 @@ class Runtime:
         """Open calls go on; no more should be sent here."""
         self._not_ready = "stopping"
 
+    @property
+    def reads_on(self) -> bool:
+        """Whether calls whose clients have left are being read to their usage."""
+        return self._pipeline.reads_on
+
     def end_streams(self) -> set[asyncio.Task[None]]:
         """End every open stream with an error frame; the requests that carry them."""
         stopping = ServiceUnavailableError("The gateway is stopping. Try again.")

@@ -63,7 +63,7 @@ class GatewayServer(uvicorn.Server):
             listener.close()
         runtime: Runtime = self.lifespan.state["runtime"]
         runtime.begin_drain()
-        await self._drain()
+        await self._drain(runtime)
         await self._end_what_is_open(runtime)
         await self.lifespan.shutdown()
         logging.shutdown()
@@ -71,11 +71,13 @@ class GatewayServer(uvicorn.Server):
         # Nothing is left to do, and a thread that a frozen database holds must not keep us.
         os._exit(0)
 
-    async def _drain(self) -> None:
-        """Until the last connection is gone, the time is over, or a second signal comes."""
+    async def _drain(self, runtime: "Runtime") -> None:
+        """Until nothing is open or read on, the time is over, or a second signal comes."""
         state, now = self.server_state, asyncio.get_running_loop().time
         deadline = now() + self._drain_seconds
-        while (state.connections or state.tasks) and now() < deadline and not self.force_exit:
+        while now() < deadline and not self.force_exit:
+            if not (state.connections or state.tasks or runtime.reads_on):
+                return
             await self.on_tick(0)  # The time in the headers moves on.
             state.default_headers = [*state.default_headers, (b"connection", b"close")]
             for connection in list(state.connections):

@@ -96,6 +96,11 @@ class Pipeline:
         self.streams = Streams(health)
         self._detached: set[asyncio.Task[object]] = set()
 
+    @property
+    def reads_on(self) -> bool:
+        """Whether calls whose clients have left are being read to their usage."""
+        return bool(self._detached) or self.streams.reads_on
+
     async def answer(self, caller: Caller, call: CallRequest, arrival: Arrival) -> Answer:
         """The whole answer of a call that is not streamed."""
         plan = self._plan(caller, call, arrival)

@@ -126,6 +126,11 @@ class Streams:
             self._relaying.discard(here)
             await self.close(opened, running)
 
+    @property
+    def reads_on(self) -> bool:
+        """Whether abandoned streams are being read to their usage."""
+        return bool(self._draining)
+
     def open_keys(self) -> set[int]:
         """The ids of the keys that have a stream open."""
         return {relay.key_id for relay in self._relaying}

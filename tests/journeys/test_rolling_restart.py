@@ -120,7 +120,7 @@ def _replace_every_worker(gateway):
     known = set(first)
     for pid in sorted(first):
         os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: set(gateway.worker_pids()) - known, "a replacement")  # noqa: B023
+        wait_until(lambda: not known >= set(gateway.worker_pids()), "a replacement")  # noqa: B023
         known |= set(gateway.worker_pids())
     wait_until(lambda: not first & set(gateway.worker_pids()), "the end of the old", seconds=120)
 

@@ -1,4 +1,8 @@
-"""`up`: everything that `make run` starts."""
+"""`up`: everything that `make run` starts.
+
+It becomes the supervisor: SIGTERM drains and ends, SIGUSR2 replaces the gateway processes one by
+one without refusing a connection or cutting a stream.
+"""
 
 from typing import Any
 
