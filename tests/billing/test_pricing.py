@@ -1,9 +1,7 @@
 """Costs are exact integers, bounds are bounds, and dollars are read and written as text."""
 
-import ast
 import random
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -19,12 +17,6 @@ from billing.pricing import (
     upper_bound,
 )
 from billing.usage import Usage
-
-ROOT = Path(__file__).resolve().parents[2]
-MONEY_MODULES = (
-    "pricing", "price_book", "price_edits", "price_list", "price_sync", "usage", "entries",
-    "spend", "exports", "csv_text", "reports", "dashboard", "charging", "corrections",
-)  # fmt: skip
 
 OPTIONAL_FIGURES = (
     "cached_input", "cache_write", "cache_write_1h", "above_input", "above_cached_input",
@@ -227,23 +219,3 @@ def test_people_read_no_more_decimals_than_say_something(nano, text):
 @given(st.integers(0, LARGEST_NANO_USD))
 def test_what_is_written_is_read_back(nano):
     assert parse_usd(format_usd(nano)) == nano
-
-
-def _floats(tree: ast.AST) -> list[int]:
-    return [
-        node.lineno
-        for node in ast.walk(tree)
-        if (isinstance(node, ast.Constant) and isinstance(node.value, float | complex))
-        or (isinstance(node, ast.Name) and node.id == "float")
-        or (isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.Div))
-    ]
-
-
-@pytest.mark.parametrize("module", MONEY_MODULES)
-def test_no_money_module_touches_a_binary_fraction(module):
-    path = ROOT / "billing" / f"{module}.py"
-    assert _floats(ast.parse(path.read_text())) == []
-
-
-def test_the_search_for_binary_fractions_finds_them():
-    assert sorted(_floats(ast.parse("a = 1.5\nb = float(a)\nc = a / 2\nc /= 3"))) == [1, 2, 3, 4]
