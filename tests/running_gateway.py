@@ -109,7 +109,7 @@ class RunningGateway:
     def celery_pid(self) -> int | None:
         """The Celery worker, unless it is down."""
         commands = ((pid, command_of(pid)) for pid in family(self.pid))
-        return next((pid for pid, command in commands if "celery" in command), None)
+        return next((pid for pid, command in commands if "-m celery" in command), None)
 
     def kill_worker(self) -> None:
         """kill -9 the gateway process; the supervisor starts another."""

@@ -11,9 +11,9 @@ import pytest
 import redis
 from cryptography.fernet import Fernet
 
+from tests.fake_provider import FakeProvider
 from tests.faults.history import Event, over_the_ceiling, read_events
 from tests.faults.product_database import ProductDatabase
-from tests.fake_provider import FakeProvider
 from tests.running_gateway import PROJECT, RunningGateway
 
 INJECTED = Path(__file__).parent / "injected"

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 ANSWER_SECONDS = 60.0
@@ -62,29 +62,33 @@ async def ask(port: int, request: bytes, *, start: asyncio.Barrier | None = None
         return Reply(0, {}, b"")
 
 
-async def ask_until_settled(
-    port: int, request: bytes, *, patience_seconds: float, start: asyncio.Barrier | None = None
-) -> Reply:
-    """Ask again for as long as the gateway says that it is worth it."""
-    deadline = time.monotonic() + patience_seconds
-    reply = await ask(port, request, start=start)
-    tries = 1
-    while reply.may_be_retried and time.monotonic() < deadline:
-        await asyncio.sleep(float(reply.headers["retry-after"]))
-        reply = await ask(port, request)
-        tries += 1
-    return Reply(reply.status, reply.headers, reply.body, tries)
+class Crowd:
+    """Clients of one round, each of whom asks again while the gateway says that it is worth it.
 
+    Args:
+        enough: with so many served, those who still wait go on for a second and then give up.
+    """
 
-async def all_at_once(port: int, requests: list[bytes], *, patience_seconds: float) -> list[Reply]:
-    """Everybody connects, then everybody sends in the same moment."""
-    start = asyncio.Barrier(len(requests))
-    return await asyncio.gather(
-        *(
-            ask_until_settled(port, one, patience_seconds=patience_seconds, start=start)
-            for one in requests
-        )
-    )
+    def __init__(self, port: int, *, patience_seconds: float, enough: int) -> None:
+        self._port = port
+        self._deadline = time.monotonic() + patience_seconds
+        self._missing = enough
+
+    async def ask_at_once(self, requests: list[bytes]) -> list[Reply]:
+        """Everybody connects, then everybody sends in the same moment."""
+        start = asyncio.Barrier(len(requests))
+        return await asyncio.gather(*(self._ask_until_settled(one, start) for one in requests))
+
+    async def _ask_until_settled(self, request: bytes, start: asyncio.Barrier) -> Reply:
+        reply, tries = await ask(self._port, request, start=start), 1
+        while reply.may_be_retried and time.monotonic() < self._deadline:
+            await asyncio.sleep(float(reply.headers["retry-after"]))
+            reply, tries = await ask(self._port, request), tries + 1
+        if reply.is_whole:
+            self._missing -= 1
+            if not self._missing:
+                self._deadline = min(self._deadline, time.monotonic() + 1)
+        return replace(reply, tries=tries)
 
 
 def _parsed(raw: bytes) -> Reply:

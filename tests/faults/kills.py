@@ -125,7 +125,7 @@ class Aftermath:
     seen: dict[str, Seen]
     kills: list[str]
     rows: list[Row] = field(default_factory=list)
-    held: int = 0
+    held: list[str] = field(default_factory=list)
     recovered_after: float = 0.0
 
     @property
@@ -245,7 +245,7 @@ def aftermath(
     found = Aftermath(load, samples, seen, kills)
     while True:
         found.rows = [Row(*row) for row in watched.database.rows(_ROWS)]
-        found.held = watched.database.held()
+        found.held = watched.database.holdings()
         found.recovered_after = time.monotonic() - last_kill
         there = {row.end_user for row in found.rows}
         if not found.held and there.issuperset(found.finished):

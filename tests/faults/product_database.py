@@ -11,11 +11,10 @@ from tests.faults.history import Movement
 
 _SQLITE_WATCH = [
     "CREATE TABLE faults_movement (counter_id bigint, taken bigint, ceiling bigint)",
-    *(
-        f"CREATE TRIGGER faults_watch_{event} AFTER {event} ON billing_counter BEGIN"
-        " INSERT INTO faults_movement VALUES (NEW.id, NEW.taken, NEW.ceiling); END"
-        for event in ("insert", "update")
-    ),
+    "CREATE TRIGGER faults_watch_insert AFTER INSERT ON billing_counter BEGIN"
+    " INSERT INTO faults_movement VALUES (NEW.id, NEW.taken, NEW.ceiling); END",
+    "CREATE TRIGGER faults_watch_update AFTER UPDATE ON billing_counter BEGIN"
+    " INSERT INTO faults_movement VALUES (NEW.id, NEW.taken, NEW.ceiling); END",
 ]
 _POSTGRESQL_WATCH = [
     "CREATE TABLE faults_movement (counter_id bigint, taken bigint, ceiling bigint)",
@@ -40,6 +39,14 @@ _OUT_OF_BALANCE = """
                 ELSE 0 END)
             FROM billing_ledgerentry entry WHERE entry.team_id = limits.team_id), 0)
     FROM billing_counter counter JOIN billing_limit limits ON limits.id = counter.limit_id
+"""
+
+_HOLDINGS = """
+    SELECT worker.name, limits.unit, held.amount FROM billing_holding held
+    JOIN billing_worker worker ON worker.id = held.worker_id
+    JOIN billing_counter counter ON counter.id = held.counter_id
+    JOIN billing_limit limits ON limits.id = counter.limit_id
+    WHERE held.amount <> 0
 """
 
 
@@ -76,9 +83,9 @@ class ProductDatabase:
     def ceilings(self) -> dict[int, int]:
         return dict(self.rows("SELECT id, ceiling FROM billing_counter"))
 
-    def held(self) -> int:
-        """All that workers hold, idle or not; units added up, so only zero says much."""
-        return int(self.rows("SELECT COALESCE(SUM(amount), 0) FROM billing_holding")[0][0])
+    def holdings(self) -> list[str]:
+        """Who holds how much of what; empty when nothing is held."""
+        return [f"{worker} holds {amount} {unit}" for worker, unit, amount in self.rows(_HOLDINGS)]
 
     def out_of_balance(self) -> list[str]:
         """Counters that are not what the ledger and the holdings add up to, as of one moment."""

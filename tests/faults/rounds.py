@@ -10,12 +10,13 @@ from typing import Any
 from keys.secrets import make_secret
 from tests.fake_provider import Behaviour, FakeProvider
 from tests.faults.conftest import Watched
-from tests.faults.crowd import Reply, all_at_once, request_bytes
+from tests.faults.crowd import Crowd, Reply, ask, request_bytes
 from tests.journeys import configuration
 from tests.loopback import wait_until
 
 MODEL = "exact"
 MAX_TOKENS = 50
+OUTPUT_NANO_USD = int(Decimal(configuration.OUTPUT) * 1000)
 ROOMY = {"usd": "1000.00", "tokens": 10**9, "requests": 10**6}
 # Which limits a round has; the last nests one of the key in those of its team.
 KINDS = [("usd",), ("requests",), ("tokens",), ("usd", "requests", "tokens")]
@@ -24,10 +25,15 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What one call of a round is held at, and what it then costs, by unit."""
+    """What one call of a round is held at, and what it then costs, by unit.
+
+    Attributes:
+        max_tokens_set: by the gateway; 0 where the caller did.
+    """
 
     bound: dict[str, int]
     actual: dict[str, int]
+    max_tokens_set: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +62,12 @@ class Round:
         tries = sum(reply.tries for reply in self.replies)
         return (
             f"{self.name}: {self.served} served of {self.calls} at once in {tries} tries,"
-            f" the budget is for {self.fits}, the provider saw {self.asked}; {statuses} in {self.seconds:.1f} s"
+            f" the budget is for {self.fits}, the provider saw {self.asked};"
+            f" {statuses} in {self.seconds:.1f} s"
         )
 
 
 def config(upstream: FakeProvider, teams: list[dict[str, Any]]) -> dict[str, Any]:
-    upstream.script(MODEL, Behaviour(delay_seconds=0.1, words=5))
     patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     return {
         "providers": configuration.providers(upstream, **patient)[:1],
@@ -87,7 +93,7 @@ def measured(watched: Watched, secret: str, team: str, **asked: Any) -> Sizes:
     """What a call holds and costs, found out by making one for a team with roomy limits."""
     before = len(watched.events())
     said = request_bytes(secret, body(f"probe {team}", **asked))
-    [reply] = asyncio.run(all_at_once(watched.gateway.port, [said], patience_seconds=5))
+    reply = asyncio.run(ask(watched.gateway.port, said))
     assert reply.is_whole, reply
     wait_until(lambda: len(watched.events()) >= before + 2, "the probe is recorded")
     admitted, ended = watched.events()[before:]
@@ -99,6 +105,7 @@ def measured(watched: Watched, secret: str, team: str, **asked: Any) -> Sizes:
     return Sizes(
         {units[counter_id]: amount for counter_id, amount in admitted.amounts},
         {units[counter_id]: amount for counter_id, amount in ended.amounts},
+        int(reply.headers.get("x-gateway-max-tokens", 0)),
     )
 
 
@@ -113,9 +120,16 @@ def _written(unit: str, ceiling: int) -> Any:
 
 
 def play(
-    watched: Watched, upstream: FakeProvider, *, rounds: int, calls: int, fits: int
+    watched: Watched,
+    upstream: FakeProvider,
+    *,
+    rounds: int,
+    calls: int,
+    fits: int,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> list[Round]:
     """Make a team and a budget for each round, then let everybody ask at once."""
+    upstream.script(MODEL, Behaviour(delay_seconds=0.1, words=5))
     probe, played = make_secret(), []
     roomy = configuration.team("probe", probe, *limits(ROOMY))
     apply(watched, upstream, [roomy])
@@ -138,14 +152,50 @@ def play(
     for number, name in enumerate(names):
         said = body(name, stream=number % 2 == 1, max_tokens=MAX_TOKENS)
         request = request_bytes(secrets[name], said, user=name)
-        began = time.monotonic()
-        replies = asyncio.run(
-            all_at_once(watched.gateway.port, [request] * calls, patience_seconds=PATIENCE_SECONDS)
+        requests = [request] * calls
+        played.append(
+            _round(watched, upstream, name, requests, fits=fits, patience_seconds=patience_seconds)
         )
-        seconds = time.monotonic() - began
-        asked = sum(f"<{name:>20}>".encode() in seen.request.body for seen in upstream.seen)
-        played.append(Round(name, fits, calls, asked, seconds, replies))
     return played
+
+
+def story(
+    watched: Watched, upstream: FakeProvider, *, calls: int, fits: int, provider_seconds: float
+) -> Round:
+    """Everybody asks a slow provider without max_tokens, so each holds all of the budget."""
+    upstream.script(MODEL, Behaviour(delay_seconds=provider_seconds, words=1))
+    probe, secret, name = make_secret(), make_secret(), f"story-{calls}"
+    apply(watched, upstream, [configuration.team("probe", probe, *limits(ROOMY))])
+    sizes = measured(watched, probe, "story", stream=False)
+    # The least that a call may hold has one token of output.
+    least = sizes.bound["usd"] - (sizes.max_tokens_set - 1) * OUTPUT_NANO_USD
+    budget = _written("usd", (fits - 1) * sizes.actual["usd"] + least)
+    apply(watched, upstream, [configuration.team(name, secret, *limits({"usd": budget}))])
+    return _round(
+        watched,
+        upstream,
+        name,
+        [request_bytes(secret, body(name, stream=False), user=name)] * calls,
+        fits=fits,
+        patience_seconds=fits * (provider_seconds + 3),
+    )
+
+
+def _round(
+    watched: Watched,
+    upstream: FakeProvider,
+    name: str,
+    requests: list[bytes],
+    *,
+    fits: int,
+    patience_seconds: float,
+) -> Round:
+    began = time.monotonic()
+    crowd = Crowd(watched.gateway.port, patience_seconds=patience_seconds, enough=fits)
+    replies = asyncio.run(crowd.ask_at_once(requests))
+    seconds = time.monotonic() - began
+    asked = sum(f"<{name:>20}>".encode() in seen.request.body for seen in upstream.seen)
+    return Round(name, fits, len(requests), asked, seconds, replies)
 
 
 def apply(watched: Watched, upstream: FakeProvider, teams: list[dict[str, Any]]) -> None:

@@ -1,5 +1,7 @@
 """Many calls at once over four workers: exactly what fits is served, and never one more."""
 
+from contextlib import suppress
+
 import pytest
 
 from tests.faults import rounds
@@ -14,10 +16,16 @@ def watched(start, upstream) -> Watched:
     return start(rounds.config(upstream, []))
 
 
+def nothing_stays_held(watched: Watched) -> None:
+    with suppress(TimeoutError):
+        wait_until(
+            lambda: not watched.database.holdings(), "holdings to go", seconds=RELEASE_SECONDS
+        )
+    assert watched.database.holdings() == [], f"{RELEASE_SECONDS} s after the last call"
+
+
 def prove(watched: Watched, played: list[rounds.Round]) -> None:
-    wait_until(
-        lambda: not watched.database.held(), "nothing is held any more", seconds=RELEASE_SECONDS
-    )
+    nothing_stays_held(watched)
     said = "\n".join(map(str, played))
     events, movements = watched.events(), watched.database.movements()
     sample = f"{len(played)} rounds, {len(events)} events, {len(movements)} counter movements"
@@ -37,9 +45,22 @@ def test_a_budget_for_k_calls_serves_k_of_500_in_each_of_20_rounds_G1(watched, u
     prove(watched, rounds.play(watched, upstream, rounds=20, calls=500, fits=67))
 
 
+def test_a_budget_for_5_calls_lets_5_of_50_through_that_would_each_hold_all_of_it(
+    watched, upstream
+):
+    told = rounds.story(watched, upstream, calls=50, fits=5, provider_seconds=0.3)
+    prove(watched, [told])
+
+
+@pytest.mark.faults
+def test_a_budget_for_20_calls_lets_20_of_200_through_and_never_a_21st(watched, upstream):
+    told = rounds.story(watched, upstream, calls=200, fits=20, provider_seconds=2)
+    prove(watched, [told])
+
+
 def test_the_same_proof_catches_a_build_that_checks_and_then_adds(start, upstream):
     broken = start(rounds.config(upstream, []), broken="naive")
-    played = rounds.play(broken, upstream, rounds=2, calls=100, fits=23)
+    played = rounds.play(broken, upstream, rounds=1, calls=100, fits=23, patience_seconds=1)
     said = "\n".join(map(str, played))
     assert max(r.asked for r in played) > 23, said
     found = broken.over_the_ceiling()

@@ -58,7 +58,7 @@ def prove(watched: Watched, after: kills.Aftermath) -> None:
     rows = [(row.request_id, row.entry) for row in after.rows]
     assert not_once(after.finished, [r.end_user for r in after.rows if r.entry == 0]) == [], sample
     assert ended_otherwise(watched.events(), rows) == [], sample
-    assert after.held == 0, sample
+    assert after.held == [], sample
     assert after.samples.out_of_balance == [], sample
     assert watched.over_the_ceiling() == [], sample
     assert after.misjudged_streams() == [], sample
