@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max
 
 from billing.alert_crossings import (
@@ -36,7 +36,11 @@ _KEYS_AT_ONCE = 500
 
 
 def look(now: datetime) -> bool:
-    """Record every new alert; whether ledger entries are left for another look."""
+    """Record every new alert; whether ledger entries are left for another look.
+
+    Raises:
+        DatabaseError: nothing was recorded; the next look begins where this one did.
+    """
     mark = _mark(now)
     # The version first: an edit during the look is then seen by the next one.
     version = read_version()
@@ -69,8 +73,15 @@ def _newest_entry() -> int:
 
 
 def _settled_entry() -> int:
-    """The newest entry before which none can turn up: whoever was posting has committed."""
+    """The newest entry before which none can turn up: whoever was posting has committed.
+
+    Raises:
+        OperationalError: somebody posts for long, and those behind must not wait for us.
+    """
     with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '1s'")
         lock_new_counters()
         return _newest_entry()
 

@@ -2,6 +2,7 @@
 
 import structlog
 from celery import shared_task
+from django.db import DatabaseError
 from django.utils import timezone
 
 from billing import alert_delivery, alert_sweep, books, counter_sweep, price_sync
@@ -36,6 +37,10 @@ def sweep_counters() -> None:
 @shared_task(name="billing.send_alerts")  # type: ignore[untyped-decorator]  # celery ships no types
 def send_alerts() -> None:
     """Every few seconds: limits whose use has reached a share to alert at, and their delivery."""
-    while alert_sweep.look(timezone.now()):
-        pass
+    try:
+        while alert_sweep.look(timezone.now()):
+            pass
+    except DatabaseError as error:
+        # What is known already must go out all the same.
+        log.warning("alerts_not_looked_for", error=repr(error))
     alert_delivery.deliver(timezone.now())
