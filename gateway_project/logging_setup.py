@@ -10,6 +10,8 @@ import logging.config
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import TextIO, cast
 
 import orjson
 import structlog
@@ -22,6 +24,18 @@ _SECRETS = {
     "Bearer ": re.compile("(?<=Bearer )[0-9A-Za-z._~+/=-]{8,}"),
 }
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class _StandardError:
+    """Lines that it does not take are lost: a full disk must not end who has something to say."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def configure(settings: Mapping[str, str]) -> None:
@@ -40,7 +54,7 @@ def configure(settings: Mapping[str, str]) -> None:
     structlog.configure(
         processors=[*shared, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
     logging.config.dictConfig(
