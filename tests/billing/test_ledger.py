@@ -176,3 +176,14 @@ def test_entries_are_never_changed_or_deleted():
         LedgerEntry.objects.update(cost_nano_usd=0)
     with pytest.raises(EntryChangedError):
         LedgerEntry.objects.filter(team_id=1).delete()
+
+
+def test_a_correction_may_take_back_and_nothing_else_may():
+    team, correction = make_team(), "correction"
+    post([entry("a", team_id=team.id, cost_nano_usd=-7)], worker_id=None)
+    post([entry("b", team_id=team.id), entry("b", entry=1, status=correction, input_tokens=0,
+          output_tokens=0, cost_nano_usd=-50_000, team_id=team.id)], worker_id=None)  # fmt: skip
+    rows = {(row.request_id, row.entry): row for row in LedgerEntry.objects.all()}
+    assert (rows["a", 0].cost_nano_usd, rows["a", 0].flags) == (0, ["sanitized"])
+    assert (rows["b", 1].cost_nano_usd, rows["b", 1].flags) == (-50_000, [])
+    assert SpendTotal.objects.aggregate(Sum("cost_nano_usd"))["cost_nano_usd__sum"] == 400_000
