@@ -1,6 +1,7 @@
 """A real gateway over servers of its own, which a test may kill, freeze and empty."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +27,32 @@ Install = Callable[..., RunningGateway]
 
 
 @pytest.fixture
-def postgresql() -> Iterator[PostgreSQLCluster]:
+def servers() -> Iterator[ExitStack]:
+    """What ends only after the gateways have: they write their last rows."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def postgresql(servers: ExitStack) -> PostgreSQLCluster:
     try:
         # What it has confirmed must outlive its immediate stop.
         started = PostgreSQLCluster(["synchronous_commit=on"])
     except MissingServiceError as missing:
         pytest.skip(str(missing))
-    yield started
-    started.thaw()
-    started.stop()
+    servers.callback(started.stop)
+    servers.callback(started.thaw)
+    return started
 
 
 @pytest.fixture
-def redis() -> Iterator[RedisServer]:
+def redis(servers: ExitStack) -> RedisServer:
     try:
-        server = RedisServer()
+        started = RedisServer()
     except MissingServiceError as missing:
         pytest.skip(str(missing))
-    yield server
-    server.stop()
+    servers.callback(started.stop)
+    return started
 
 
 def config(upstream: FakeProvider) -> dict[str, Any]:
@@ -62,7 +70,7 @@ def config(upstream: FakeProvider) -> dict[str, Any]:
 
 
 @pytest.fixture
-def install(tmp_path: Path, fake_provider: FakeProvider) -> Iterator[Install]:
+def install(servers: ExitStack, tmp_path: Path, fake_provider: FakeProvider) -> Iterator[Install]:
     """Make an installation, on SQLite unless it is given a DATABASE_URL."""
     made: list[RunningGateway] = []
 
