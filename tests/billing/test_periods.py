@@ -89,6 +89,18 @@ def test_G10_days_of_all_zones_tile_around_every_change_of_clocks():
             assert_tiled("day", zone, change - timedelta(days=3), change + timedelta(days=3))
 
 
+@pytest.mark.faults
+def test_G10_all_days_of_all_zones_tile_two_years():
+    for zone in ZONES:
+        assert_tiled("day", zone, BEGIN, END)
+
+
+@pytest.mark.parametrize("window", ["minute", "hour"])
+def test_G10_minutes_and_hours_tile_across_a_change_of_clocks(window):
+    change = utc(2026, 10, 25)
+    assert_tiled(window, "Europe/Paris", change, change + timedelta(hours=3))
+
+
 def assert_tiled(window: str, zone: str, begin: datetime, end: datetime) -> None:
     period = period_of(window, zone, begin)
     while period.end is not None and period.end < end:
