@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from django.db.models import Q
 
@@ -16,7 +17,7 @@ from billing.alert_use import uses_of
 from billing.alert_words import Crossing, plain, who_is
 from billing.limit_rules import LimitRule, rule_of
 from billing.models import LedgerEntry, Limit, Per, Unit
-from billing.periods import Period
+from billing.periods import Period, period_of
 from keys.models import ApiKey
 
 # A soft limit would otherwise do nothing at all.
@@ -69,21 +70,35 @@ def touched_places(
     by_team: dict[int, list[Watched]] = {}
     for watched in limits:
         by_team.setdefault(watched.rule.team_id, []).append(watched)
-    rows = LedgerEntry.objects.filter(id__gt=after, id__lte=upto, team_id__in=list(by_team))
-    found: dict[tuple[Watched, Period], set[str]] = {}
-    columns = rows.values_list("team_id", "key_id", "end_user", "started_at")
-    for team_id, key_id, end_user, started_at in columns.iterator():
+    found: dict[tuple[int, Period], tuple[Watched, set[str]]] = {}
+    for team_id, key_id, end_user, minute in _touched_minutes(by_team, after, upto):
         for watched in by_team[team_id]:
             rule = watched.rule
             if not rule.binds(team_id, key_id):
                 continue
-            period = rule.period(started_at)
+            period = _period(rule.window, rule.timezone, minute)
             if period.end is None or period.end > max(oldest, rule.created_at):
-                subjects = found.setdefault((watched, period), set())
+                _, subjects = found.setdefault((rule.id, period), (watched, set()))
                 subjects.add(rule.subject(key_id, end_user))
     return [
-        Place(watched, period, frozenset(subjects)) for (watched, period), subjects in found.items()
+        Place(watched, period, frozenset(subjects))
+        for (_, period), (watched, subjects) in found.items()
     ]
+
+
+# Every period begins with a minute, and many calls fall in each.
+_period = lru_cache(maxsize=10_000)(period_of)
+
+
+def _touched_minutes(
+    team_ids: Iterable[int], after: int, upto: int
+) -> set[tuple[int, int, str, datetime]]:
+    rows = LedgerEntry.objects.filter(id__gt=after, id__lte=upto, team_id__in=list(team_ids))
+    columns = rows.values_list("team_id", "key_id", "end_user", "started_at")
+    return {
+        (team_id, key_id, end_user, started_at.replace(second=0, microsecond=0))
+        for team_id, key_id, end_user, started_at in columns.iterator()
+    }
 
 
 def crossings_at(place: Place) -> list[Crossing]:
