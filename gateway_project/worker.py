@@ -10,9 +10,9 @@ import asyncio
 import gc
 import logging
 import os
-import signal
 import socket
 import sys
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -56,6 +56,13 @@ class GatewayServer(uvicorn.Server):
         while True:
             self._heart.say(ALIVE)
             await asyncio.sleep(BEAT_SECONDS)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.started:
+            # Nothing is open, and the database may be frozen: as after a kill, the next start
+            # recovers what this one had begun.
+            os._exit(0)
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._heart.say(DRAINING)
@@ -117,9 +124,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     listening = socket.socket(fileno=options.fd)
     lifeline.watch()
-    # uvicorn raises the signal that ended it once more when it has drained; exit 0 then.
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda *_: None)
     server = GatewayServer(
         uvicorn.Config(
             "gateway_project.asgi:application",

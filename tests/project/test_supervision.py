@@ -89,7 +89,7 @@ def test_a_worker_told_to_go_is_replaced_while_it_drains(gateway, upstream):
         # Nobody but the new one accepts by now.
         assert "[DONE]" in stream(gateway, "openai/any")
         assert open_stream.result().endswith("data: [DONE]\n\n")
-    wait_until(lambda: not is_alive(old), "its end")
+    wait_until(lambda: not is_alive(old), "its end", seconds=60)
     assert len(gateway.worker_pids()) == 1
 
 
@@ -102,7 +102,7 @@ def test_sigusr2_replaces_every_worker(tmp_path, upstream):
             upstream.wait_for(lambda fake: len(fake.seen) == 8, "the streams")
             os.kill(gateway.pid, signal.SIGUSR2)
             assert all(one.result().endswith("data: [DONE]\n\n") for one in streams)
-        wait_until(lambda: not old & set(gateway.worker_pids()), "the end of the old ones")
+        wait_until(lambda: not old & set(gateway.worker_pids()), "their end", seconds=120)
         assert len(gateway.worker_pids()) == 2
         assert "[DONE]" in stream(gateway, "openai/any")
 
