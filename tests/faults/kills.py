@@ -35,11 +35,12 @@ _SEND_TASK = "from gateway_project.celery import app; app.send_task({task!r})"
 
 
 def config(upstream: FakeProvider) -> dict[str, Any]:
+    patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     upstream.script("brief", Behaviour(delay_seconds=0.01))
     upstream.script("spoken", Behaviour(words=20, word_seconds=0.002))
     upstream.script("long", Behaviour(words=LONG_WORDS, word_seconds=0.002))
     return {
-        "providers": configuration.providers(upstream),
+        "providers": configuration.providers(upstream, **patient),
         "models": [
             configuration.model("brief", ("fake-openai", "brief"), max_attempts=1),
             configuration.model("spoken", ("fake-anthropic", "spoken"), max_attempts=1),
@@ -260,9 +261,9 @@ def spread(load: Load, calls: int, kills: Iterable[Any]) -> None:
     planned = list(kills)
     for number, kill in enumerate(planned, start=1):
         due = calls * number // (len(planned) + 1)
-        wait_until(lambda due=due: load.sent >= due, f"{due} calls", seconds=120)  # type: ignore[misc]
+        wait_until(lambda due=due: load.sent >= due, f"{due} calls", seconds=300)  # type: ignore[misc]
         kill()
-    wait_until(lambda: load.sent >= calls, f"{calls} calls", seconds=120)
+    wait_until(lambda: load.sent >= calls, f"{calls} calls", seconds=300)
 
 
 _ROWS = """

@@ -15,6 +15,7 @@ from tests.journeys import configuration
 from tests.loopback import wait_until
 
 MODEL = "exact"
+PROBE = make_secret()
 MAX_TOKENS = 50
 OUTPUT_NANO_USD = int(Decimal(configuration.OUTPUT) * 1000)
 ROOMY = {"usd": "1000.00", "tokens": 10**9, "requests": 10**6}
@@ -67,13 +68,13 @@ class Round:
         )
 
 
-def config(upstream: FakeProvider, teams: list[dict[str, Any]]) -> dict[str, Any]:
+def config(upstream: FakeProvider, *teams: dict[str, Any]) -> dict[str, Any]:
     patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     return {
         "providers": configuration.providers(upstream, **patient)[:1],
         "models": [configuration.model(MODEL, ("fake-openai", MODEL), max_attempts=1)],
         "prices": [configuration.price("fake-openai")],
-        "teams": teams,
+        "teams": [configuration.team("probe", PROBE, *limits(ROOMY)), *teams],
     }
 
 
@@ -89,10 +90,10 @@ def body(name: str, *, stream: bool, **more: Any) -> dict[str, Any]:
     return {"model": MODEL, "messages": messages, "stream": stream, **more}
 
 
-def measured(watched: Watched, secret: str, team: str, **asked: Any) -> Sizes:
+def measured(watched: Watched, **asked: Any) -> Sizes:
     """What a call holds and costs, found out by making one for a team with roomy limits."""
     before = len(watched.events())
-    said = request_bytes(secret, body(f"probe {team}", **asked))
+    said = request_bytes(PROBE, body("probe", **asked))
     reply = asyncio.run(ask(watched.gateway.port, said))
     assert reply.is_whole, reply
     wait_until(lambda: len(watched.events()) >= before + 2, "the probe is recorded")
@@ -130,16 +131,12 @@ def play(
 ) -> list[Round]:
     """Make a team and a budget for each round, then let everybody ask at once."""
     upstream.script(MODEL, Behaviour(delay_seconds=0.1, words=5))
-    probe, played = make_secret(), []
-    roomy = configuration.team("probe", probe, *limits(ROOMY))
-    apply(watched, upstream, [roomy])
     sizes = {
-        stream: measured(watched, probe, str(stream), stream=stream, max_tokens=MAX_TOKENS)
-        for stream in (False, True)
+        stream: measured(watched, stream=stream, max_tokens=MAX_TOKENS) for stream in (False, True)
     }
-    names = [f"round-{number:02}" for number in range(rounds)]
+    names = [f"round-{calls}-{number:02}" for number in range(rounds)]
     secrets = {name: make_secret() for name in names}
-    teams = []
+    teams, asked = [], {}
     for number, name in enumerate(names):
         units = KINDS[number // 2 % len(KINDS)]
         exact = ceilings(units, sizes[number % 2 == 1], fits)
@@ -148,15 +145,13 @@ def play(
             # A key that may spend more than its team.
             team["keys"][0]["limits"] = limits(ROOMY | {"requests": fits + 1})
         teams.append(team)
-    apply(watched, upstream, teams)
-    for number, name in enumerate(names):
         said = body(name, stream=number % 2 == 1, max_tokens=MAX_TOKENS)
-        request = request_bytes(secrets[name], said, user=name)
-        requests = [request] * calls
-        played.append(
-            _round(watched, upstream, name, requests, fits=fits, patience_seconds=patience_seconds)
-        )
-    return played
+        asked[name] = [request_bytes(secrets[name], said, user=name)] * calls
+    apply(watched, upstream, *teams)
+    return [
+        _round(watched, upstream, name, requests, fits=fits, patience_seconds=patience_seconds)
+        for name, requests in asked.items()
+    ]
 
 
 def story(
@@ -164,13 +159,12 @@ def story(
 ) -> Round:
     """Everybody asks a slow provider without max_tokens, so each holds all of the budget."""
     upstream.script(MODEL, Behaviour(delay_seconds=provider_seconds, words=1))
-    probe, secret, name = make_secret(), make_secret(), f"story-{calls}"
-    apply(watched, upstream, [configuration.team("probe", probe, *limits(ROOMY))])
-    sizes = measured(watched, probe, "story", stream=False)
+    secret, name = make_secret(), f"story-{calls}"
+    sizes = measured(watched, stream=False)
     # The least that a call may hold has one token of output.
     least = sizes.bound["usd"] - (sizes.max_tokens_set - 1) * OUTPUT_NANO_USD
     budget = _written("usd", (fits - 1) * sizes.actual["usd"] + least)
-    apply(watched, upstream, [configuration.team(name, secret, *limits({"usd": budget}))])
+    apply(watched, upstream, configuration.team(name, secret, *limits({"usd": budget})))
     return _round(
         watched,
         upstream,
@@ -190,16 +184,16 @@ def _round(
     fits: int,
     patience_seconds: float,
 ) -> Round:
-    began = time.monotonic()
+    before, began = len(upstream.seen), time.monotonic()
     crowd = Crowd(watched.gateway.port, patience_seconds=patience_seconds, enough=fits)
     replies = asyncio.run(crowd.ask_at_once(requests))
     seconds = time.monotonic() - began
-    asked = sum(f"<{name:>20}>".encode() in seen.request.body for seen in upstream.seen)
+    asked = sum(f"<{name:>20}>".encode() in seen.request.body for seen in upstream.seen[before:])
     return Round(name, fits, len(requests), asked, seconds, replies)
 
 
-def apply(watched: Watched, upstream: FakeProvider, teams: list[dict[str, Any]]) -> None:
-    watched.gateway.configure(config(upstream, teams))
+def apply(watched: Watched, upstream: FakeProvider, *teams: dict[str, Any]) -> None:
+    watched.gateway.configure(config(upstream, *teams))
     watched.gateway.manage("apply_config", str(watched.gateway.config_file))
     # An edit is live on every worker within a second.
     time.sleep(1.2)

@@ -13,7 +13,7 @@ RELEASE_SECONDS = 5
 
 @pytest.fixture(scope="module")
 def watched(start, upstream) -> Watched:
-    return start(rounds.config(upstream, []))
+    return start(rounds.config(upstream))
 
 
 def nothing_stays_held(watched: Watched) -> None:
@@ -59,7 +59,7 @@ def test_a_budget_for_20_calls_lets_20_of_200_through_and_never_a_21st(watched, 
 
 
 def test_the_same_proof_catches_a_build_that_checks_and_then_adds(start, upstream):
-    broken = start(rounds.config(upstream, []), broken="naive")
+    broken = start(rounds.config(upstream), broken="naive")
     played = rounds.play(broken, upstream, rounds=1, calls=100, fits=23, patience_seconds=1)
     said = "\n".join(map(str, played))
     assert max(r.asked for r in played) > 23, said
