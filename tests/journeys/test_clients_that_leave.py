@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -118,13 +119,17 @@ def leave_and_check(gateway, upstream, kind: str, mode: str, count: int) -> None
     for call in calls:
         seen = seen_of(upstream, call.question)
         # Nothing is left open upstream five seconds later.
-        wait_until(lambda seen=seen: seen.finished or seen.left_at, "the end", seconds=5)
+        wait_until(partial(is_over, seen), "the end", seconds=5)
         if mode == "drain":
             assert seen.finished
         elif not seen.finished:
             assert seen.left_at - call.at < 1
         check_bill(receipt(gateway, call.request_id, SECRET), seen, mode)
     wait_until(lambda: nothing_is_reserved(gateway), "settled limits")
+
+
+def is_over(seen: Seen) -> bool:
+    return seen.finished or seen.left_at is not None
 
 
 def check_bill(told: Json, seen: Seen, mode: str) -> None:

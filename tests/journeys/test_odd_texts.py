@@ -17,6 +17,7 @@ from tests.loopback import wait_until
 SECRET = make_secret()
 PATH = "/v1/chat/completions"
 PLAIN: dict[str, Any] = {"model": "gpt", "messages": [{"role": "user", "content": "hi"}]}
+Case = tuple[dict[str, Any], dict[str, str]]
 LONE = "\ud800"
 REFUSED: list[dict[str, Any]] = [
     {"user": "a\0b"},
@@ -62,13 +63,15 @@ def gateway(install, upstream):
 
 
 def test_R50_odd_texts_over_http_lose_no_neighbour(gateway):
-    def send(case: tuple[dict[str, Any], dict[str, str]]) -> Answer:
+    def send(case: Case) -> Answer:
         fields, headers = case
         return post(gateway, PATH, json.dumps(PLAIN | fields).encode(), SECRET, **headers)
 
-    refused = [(fields, {}) for fields in REFUSED]
-    billed = [(fields, {}) for fields in BILLED] + [({}, headers) for headers in HEADERS]
-    plain: list[tuple[dict[str, Any], dict[str, str]]] = [({}, {})] * 20
+    refused: list[Case] = [(fields, {}) for fields in REFUSED]
+    billed: list[Case] = [(fields, {}) for fields in BILLED] + [
+        ({}, headers) for headers in HEADERS
+    ]
+    plain: list[Case] = [({}, {})] * 20
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(send, [*refused, *billed, *plain]))
     statuses = [answer.status for answer in answers]
