@@ -65,7 +65,7 @@ def _client_behind(circuit: Circuit) -> type[RedisCacheClient]:
         def execute_command(self, *args: Any, **options: Any) -> Any:
             circuit.enter()
             try:
-                answer = super().execute_command(*args, **options)
+                answer = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis leaves it out
             except (RedisError, OSError):
                 circuit.failed()
                 raise

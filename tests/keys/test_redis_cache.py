@@ -49,7 +49,7 @@ def test_a_redis_that_answers_is_used_as_ever(redis_server):
 
 def test_after_the_pause_one_call_tries_for_all(monkeypatch):
     now = 100.0
-    monkeypatch.setattr(redis_cache.time, "monotonic", lambda: now)
+    monkeypatch.setattr("keys.redis_cache.time.monotonic", lambda: now)
     circuit = Circuit()
     circuit.failed()
     with pytest.raises(RedisSparedError):
