@@ -25,7 +25,7 @@ SAMPLE_SECONDS = 0.25
 # What a call may be asked for: mostly short answers, some short streams, and a few long ones,
 # which are what a kill cuts off.
 LONG_WORDS = 400
-ROOMY = [
+ROOMY: list[dict[str, Any]] = [
     {"unit": "usd", "window": "total", "ceiling": "1000.00"},
     {"unit": "tokens", "window": "total", "ceiling": 10**9},
     {"unit": "requests", "window": "total", "ceiling": 10**6},
@@ -138,8 +138,8 @@ class Aftermath:
         return [
             f"{row.end_user}: {row.output_tokens} tokens, the provider sent {truth}"
             for row in self.recovered_streams()
-            if (truth := self.seen[row.end_user].output_tokens) is not None
-            and abs(row.output_tokens - truth) > max(64, truth * 0.05)
+            if abs(row.output_tokens - (truth := self.seen[row.end_user].output_tokens))
+            > max(64, truth * 0.05)
         ]
 
     def recovered_streams(self) -> list[Row]:
@@ -176,12 +176,10 @@ class Killer:
 
     def celery(self, task: str = "billing.check_books") -> None:
         """kill -9 of the Celery worker at a random moment around a task."""
-        wait_until(lambda: self._watched.gateway.celery_pid() is not None, "Celery")
+        self._wait_for_celery()
         self.send(task)
         time.sleep(self._random.random())
-        pid = self._watched.gateway.celery_pid()
-        if pid is not None:
-            self._kill(pid, "celery")
+        self._kill(self._wait_for_celery(), "celery")
 
     def at(self, point: str, *, nth: int = 3, task: str = "") -> None:
         """Have whoever comes to a fault point kill itself there."""
@@ -202,6 +200,12 @@ class Killer:
 
     def send(self, task: str) -> None:
         self._watched.gateway.manage("shell", "-c", _SEND_TASK.format(task=task))
+
+    def _wait_for_celery(self) -> int:
+        wait_until(lambda: self._watched.gateway.celery_pid() is not None, "the Celery worker")
+        pid = self._watched.gateway.celery_pid()
+        assert pid is not None
+        return pid
 
     def _kill(self, pid: int, what: str) -> None:
         with suppress(ProcessLookupError):

@@ -59,17 +59,17 @@ class ProductDatabase:
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         if self._url:
-            with psycopg.connect(self._url) as connection:
-                return connection.execute(statement.encode()).fetchall()
+            with psycopg.connect(self._url) as server:
+                return server.execute(statement.encode()).fetchall()
         with closing(sqlite3.connect(self._file, timeout=30)) as connection:
             return connection.execute(statement).fetchall()
 
     def watch(self) -> None:
         """Write down every value that a counter gets from now on."""
         if self._url:
-            with psycopg.connect(self._url) as connection:
+            with psycopg.connect(self._url) as server:
                 for statement in _POSTGRESQL_WATCH:
-                    connection.execute(statement.encode())
+                    server.execute(statement.encode())
             return
         with closing(sqlite3.connect(self._file, timeout=30)) as connection, connection:
             for statement in _SQLITE_WATCH:

@@ -4,15 +4,16 @@ from contextlib import suppress
 
 import pytest
 
+from tests.fake_provider import FakeProvider
 from tests.faults import rounds
-from tests.faults.conftest import Watched
+from tests.faults.conftest import Start, Watched
 from tests.loopback import wait_until
 
 RELEASE_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def watched(start, upstream) -> Watched:
+def watched(start: Start, upstream: FakeProvider) -> Watched:
     return start(rounds.config(upstream))
 
 

@@ -52,9 +52,13 @@ def kill_under_load(watched, upstream, calls, planned, killer, *, patience=RECOV
     )
 
 
-def prove(watched: Watched, after: kills.Aftermath) -> None:
+def prove(watched: Watched, after: kills.Aftermath, *, killed: int) -> None:
     sample = str(after)
     print(f"\n{sample}")  # noqa: T201 - the proof
+    assert len(after.kills) == killed, sample
+    recovered = [row for row in after.rows if row.status == "recovered"]
+    assert recovered, sample
+    assert all(row.cost_nano_usd for row in recovered), sample
     rows = [(row.request_id, row.entry) for row in after.rows]
     assert not_once(after.finished, [r.end_user for r in after.rows if r.entry == 0]) == [], sample
     assert ended_otherwise(watched.events(), rows) == [], sample
@@ -62,7 +66,6 @@ def prove(watched: Watched, after: kills.Aftermath) -> None:
     assert after.samples.out_of_balance == [], sample
     assert watched.over_the_ceiling() == [], sample
     assert after.misjudged_streams() == [], sample
-    assert all(row.cost_nano_usd for row in after.rows if row.status == "recovered"), sample
     watched.gateway.manage("check_books")
 
 
@@ -75,7 +78,7 @@ def test_four_kills_over_600_calls_lose_nothing_F30(start, upstream):
         killer.celery,
         partial(killer.at, "billing.ledger:post:after"),
     ]
-    prove(watched, kill_under_load(watched, upstream, 600, planned, killer))
+    prove(watched, kill_under_load(watched, upstream, 600, planned, killer), killed=4)
 
 
 @pytest.mark.faults
@@ -91,7 +94,7 @@ def test_twenty_kills_over_10000_calls_lose_nothing_F30_F31_G3(start, upstream):
             partial(killer.at, point),
             killer.celery,
         ]
-    prove(watched, kill_under_load(watched, upstream, 10_000, planned, killer))
+    prove(watched, kill_under_load(watched, upstream, 10_000, planned, killer), killed=20)
 
 
 def test_the_same_proof_catches_a_build_that_acknowledges_early(start, upstream):

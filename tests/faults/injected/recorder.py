@@ -51,7 +51,7 @@ def _ends(journal: ModuleType) -> None:
     around(journal, "Journal.finish", before=_ended)
 
 
-def _recoveries(recovery: ModuleType) -> None:
+def _recoveries(recovery: Any) -> None:
     recovered_entry = recovery.recovered_entry
 
     def recorded(*args: Any) -> Any:
