@@ -4,10 +4,13 @@ import random
 import time
 
 import psycopg
+import pytest
 
 from tests.outages.books import check_books
 from tests.outages.conftest import SECRET
 from tests.outages.steady_load import SteadyLoad, told
+
+pytestmark = pytest.mark.faults
 
 SECONDS = 12.0
 ENDINGS_PER_SECOND = 20

@@ -12,6 +12,8 @@ from tests.outages.conftest import SECRET
 from tests.outages.steady_load import SteadyLoad, told
 from tests.process_family import command_of, family
 
+pytestmark = pytest.mark.faults
+
 # Sends the task that removes ended sessions, and makes one for it to find.
 SEND = """
 from datetime import timedelta
@@ -27,7 +29,7 @@ LEFT = "from django.contrib.sessions.models import Session as S; print('left', S
 
 
 def celery_pids(gateway) -> list[int]:
-    return [pid for pid in family(gateway.pid) if "celery" in command_of(pid)]
+    return [pid for pid in family(gateway.pid) if "-m celery" in command_of(pid)]
 
 
 def sweep(gateway) -> None:

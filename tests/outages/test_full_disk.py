@@ -16,6 +16,8 @@ from tests.outages.books import check_books
 from tests.outages.conftest import SECRET
 from tests.outages.steady_load import SteadyLoad, told
 
+pytestmark = pytest.mark.faults
+
 UNLIMITED = resource.RLIM_INFINITY
 
 

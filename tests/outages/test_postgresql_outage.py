@@ -61,8 +61,15 @@ def gateway(install, postgresql):
     return install(DATABASE_URL=url.replace("//gateway@", "//app@")).start()
 
 
-@pytest.mark.parametrize("outage", [stopped, frozen, crowded])
-@pytest.mark.parametrize("seconds", [SHORT, pytest.param(LONG, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    ("outage", "seconds"),
+    [
+        (stopped, SHORT),
+        pytest.param(stopped, LONG, marks=pytest.mark.faults),
+        pytest.param(frozen, LONG, marks=pytest.mark.faults),
+        pytest.param(crowded, SHORT, marks=pytest.mark.faults),
+    ],
+)
 def test_known_keys_go_on_while_the_database_is_away_G12_F28(
     gateway, postgresql, fake_provider, outage, seconds
 ):
