@@ -45,7 +45,6 @@ class CallPeak:
     counter_id: int
     most: int
     ceiling: int
-    at: int
 
 
 def read_events(folder: Path) -> list[Event]:
@@ -64,7 +63,7 @@ def peaks(events: Iterable[Event], ceilings: dict[int, int]) -> list[CallPeak]:
     running: dict[str, tuple[tuple[int, int], ...]] = {}
     charged: set[str] = set()
     used = Tally[int]()
-    highest: dict[int, tuple[int, int]] = {}
+    highest = Tally[int]()
     for event in sorted(events):
         if event.kind == "end":
             for counter_id, amount in running.pop(event.request_id, ()):
@@ -77,12 +76,9 @@ def peaks(events: Iterable[Event], ceilings: dict[int, int]) -> list[CallPeak]:
             running[event.request_id] = event.amounts
         for counter_id, amount in event.amounts:
             used[counter_id] += amount
-            if used[counter_id] > highest.get(counter_id, (0, 0))[0]:
-                highest[counter_id] = used[counter_id], event.at
+            highest[counter_id] = max(highest[counter_id], used[counter_id])
     return [
-        CallPeak(counter_id, highest.get(counter_id, (0, 0))[0], ceiling, highest[counter_id][1])
-        for counter_id, ceiling in ceilings.items()
-        if counter_id in highest
+        CallPeak(counter_id, most, ceilings[counter_id]) for counter_id, most in highest.items()
     ]
 
 

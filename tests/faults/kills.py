@@ -117,7 +117,7 @@ class Aftermath:
 
     Attributes:
         seen: what the provider saw, by the call's name.
-        struck: the fault points at which a process killed itself.
+        kills: what was killed, or the fault point at which a process killed itself.
         recovered_after: seconds from the last kill until nothing was missing or held.
     """
 
