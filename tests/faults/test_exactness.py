@@ -63,7 +63,6 @@ def test_the_same_proof_catches_a_build_that_checks_and_then_adds(start, upstrea
     broken = start(rounds.config(upstream), broken="naive")
     played = rounds.play(broken, upstream, rounds=1, calls=100, fits=23, patience_seconds=1)
     said = "\n".join(map(str, played))
-    assert max(r.asked for r in played) > 23, said
     found = broken.over_the_ceiling()
     assert any("calls held" in one for one in found), said
     assert any("were taken" in one for one in found), said

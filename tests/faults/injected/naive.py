@@ -25,7 +25,7 @@ def _check_then_add(counters: ModuleType) -> None:
         if reading is None:
             return None
         room = reading.ceiling - reading.taken - take.owed
-        granted = next((n for n in (take.lacking, take.need) if n <= room), 0)
+        granted = max(0, min(take.lacking, room)) if take.need <= room else 0
         if granted:
             with counters.transaction.atomic():
                 self._move(1, {reading.counter_id: granted})
