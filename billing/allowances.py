@@ -21,7 +21,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 # Tidyings for which a share takes nothing ahead after units of its counter were called back.
 TIGHT_TIDYINGS = 3
 # Tidyings (seconds): one call in the first moment says little about a minute.
-_SHORTEST_OBSERVED = 5
+_SHORTEST_OBSERVED = 3
 _LONG_AGO = -1_000_000
 REQUESTS = Unit.REQUESTS.value
 TOKENS = Unit.TOKENS.value

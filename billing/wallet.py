@@ -11,9 +11,10 @@ from billing.models import Per
 IDLE_TIDYINGS = 3
 # Tidyings after which recent use is half forgotten: it then covers 30 to 60 seconds.
 AGEING_TIDYINGS = 30
-# A share in use is filled up to the higher mark when it no longer covers the lower: calls then go
-# on for a minute when the database goes away, and an exchange is needed every quarter of one.
-LOW_WATER_SECONDS, HIGH_WATER_SECONDS = 60, 75
+# A share in use is filled up to the higher mark when it no longer covers the lower. Calls then go
+# on for a minute when the database goes away, with something to spare for what goes by recent
+# use, and an exchange is needed three times a minute.
+LOW_WATER_SECONDS, HIGH_WATER_SECONDS = 80, 100
 # End users that are remembered; beyond it those seen longest ago are forgotten.
 MOST_END_USERS = 10_000
 

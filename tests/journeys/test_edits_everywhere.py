@@ -91,7 +91,7 @@ def test_a_new_limit_binds_every_worker(gateway, upstream):
 
 def test_a_revoked_key_is_refused_by_every_worker_and_its_streams_end_F38_G22(gateway):
     assert _statuses(gateway, DYING) == {200}
-    ended = []
+    ended: list[str] = []
 
     def read():
         with openai.OpenAI(base_url=gateway.openai_url, api_key=DYING, max_retries=0) as client:

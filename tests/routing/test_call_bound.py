@@ -98,8 +98,8 @@ def messages(rng: random.Random) -> Case:
     limit = rng.choice((1, 4096, 10_000_000))
     case = Case({"model": "public", "max_tokens": limit, "messages": []}, "anthropic_messages")
     source = {"type": "base64", "media_type": "image/png", "data": "A" * rng.choice((4, 30_000))}
-    image = {"type": "image", "source": source}
-    content = [{"type": "text", "text": rng.choice(TEXTS), "cache_control": {"type": "ephemeral"}}]
+    image: dict[str, Any] = {"type": "image", "source": source}
+    content: list[dict[str, Any]] = [{"type": "text", "text": rng.choice(TEXTS), "cache_control": {"type": "ephemeral"}}]
     if rng.random() < 0.4:
         content.append(rng.choice((image, {"type": "tool_result", "content": [image]})))
         case.images += 1
@@ -114,7 +114,7 @@ def messages(rng: random.Random) -> Case:
 
 
 def price(rng: random.Random) -> Price:
-    dear = {
+    dear: dict[str, Any] = {
         name: rng.choice((None, 0, rng.randrange(10**11)))
         for name in (*CACHE_PRICES, *ABOVE_PRICES)
     }
@@ -170,7 +170,7 @@ def test_a_call_without_a_limit_is_bounded_by_its_model_and_can_be_granted_less(
 
 @pytest.mark.parametrize("named", [target("gpt-4o-mini"), target("my-deployment", "gpt-4o-mini")])
 def test_G1b_an_alias_of_the_small_model_is_bounded_by_what_images_take_there(named):
-    content = [{"type": "image_url", "image_url": {"url": "https://pictures.example/cat.png"}}]
+    content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": "https://pictures.example/cat.png"}}]
     case = Case(
         {"model": "fast", "messages": [{"role": "user", "content": content}]}, "openai_chat"
     )
