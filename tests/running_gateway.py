@@ -149,6 +149,17 @@ class RunningGateway:
         assert done.returncode == expect, done.stdout + done.stderr
         return done.stdout
 
+    def shell(self, code: str) -> "subprocess.Popen[str]":
+        """Run code in a process of its own, on this installation; it hears by standard input."""
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "shell", "--verbosity", "0", "--command", code],
+            cwd=PROJECT,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+
     def create_key(self, team: str, name: str) -> str:
         """Issue a key; its secret."""
         made = json.loads(self.manage("create_key", "--team", team, "--name", name, "--json"))

@@ -3,6 +3,8 @@
 from typing import Any
 
 BYTES_PER_TOKEN = 4
+# On average over a text, in any common language.
+LONGEST_TOKEN_BYTES = 7
 # Members of a message or delta that are labels, not output.
 _LABELS = frozenset({"role", "id", "type", "index", "name", "format", "signature", "expires_at"})
 
@@ -10,8 +12,8 @@ _LABELS = frozenset({"role", "id", "type", "index", "name", "format", "signature
 class OutputMeter:
     """Counts content as it passes.
 
-    A provider's delta carries at least one token, and a token is about four bytes: whichever
-    gives more is nearer the truth.
+    Providers send a delta for each token, or several tokens in one. Where deltas are as short as
+    tokens are, their number is the truth; longer ones are taken at about four bytes a token.
     """
 
     def __init__(self) -> None:
@@ -25,7 +27,9 @@ class OutputMeter:
 
     @property
     def tokens(self) -> int:
-        return max(self._deltas, tokens_of(self._bytes))
+        if self._bytes < LONGEST_TOKEN_BYTES * self._deltas:
+            return self._deltas
+        return tokens_of(self._bytes)
 
 
 def tokens_of(length: int) -> int:

@@ -31,7 +31,12 @@ ROOMY: list[dict[str, Any]] = [
     {"unit": "requests", "window": "total", "ceiling": 10**6},
     {"unit": "concurrent", "ceiling": 50},
 ]
-_SEND_TASK = "from gateway_project.celery import app; app.send_task({task!r})"
+_SEND_TASKS = """
+import sys
+from gateway_project.celery import app
+for line in iter(sys.stdin.readline, ""):
+    app.send_task(line.strip())
+"""
 
 
 def config(upstream: FakeProvider) -> dict[str, Any]:
@@ -163,6 +168,8 @@ class Killer:
     def __init__(self, watched: Watched, seed: int) -> None:
         self._watched = watched
         self._random = random.Random(seed)  # noqa: S311 - moments, not secrets
+        # A start of its own for each task would take longer than the kill.
+        self._sender = watched.gateway.shell(_SEND_TASKS)
         self.kills: list[str] = []
 
     def random_points(self, points: Sequence[str], many: int) -> list[str]:
@@ -199,7 +206,13 @@ class Killer:
         self.kills.append(point.partition(":")[2])
 
     def send(self, task: str) -> None:
-        self._watched.gateway.manage("shell", "-c", _SEND_TASK.format(task=task))
+        assert self._sender.stdin is not None
+        print(task, file=self._sender.stdin, flush=True)
+
+    def close(self) -> None:
+        assert self._sender.stdin is not None
+        self._sender.stdin.close()
+        self._sender.wait(30)
 
     def _wait_for_celery(self) -> int:
         wait_until(lambda: self._watched.gateway.celery_pid() is not None, "the Celery worker")

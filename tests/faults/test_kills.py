@@ -1,6 +1,7 @@
 """kill -9 of any process at any moment: what a provider finished is on the ledger, once."""
 
 import time
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -38,7 +39,7 @@ CELERY_POINTS = [
 
 def kill_under_load(watched, upstream, calls, planned, killer, *, patience=RECOVERY_SECONDS):
     upstream.seen.clear()
-    with kills.under_load(watched) as (load, samples):
+    with closing(killer), kills.under_load(watched) as (load, samples):
         kills.spread(load, calls, planned)
         last_kill = time.monotonic()
     return kills.aftermath(

@@ -99,7 +99,9 @@ def messages(rng: random.Random) -> Case:
     case = Case({"model": "public", "max_tokens": limit, "messages": []}, "anthropic_messages")
     source = {"type": "base64", "media_type": "image/png", "data": "A" * rng.choice((4, 30_000))}
     image: dict[str, Any] = {"type": "image", "source": source}
-    content: list[dict[str, Any]] = [{"type": "text", "text": rng.choice(TEXTS), "cache_control": {"type": "ephemeral"}}]
+    content: list[dict[str, Any]] = [
+        {"type": "text", "text": rng.choice(TEXTS), "cache_control": {"type": "ephemeral"}}
+    ]
     if rng.random() < 0.4:
         content.append(rng.choice((image, {"type": "tool_result", "content": [image]})))
         case.images += 1
@@ -170,7 +172,9 @@ def test_a_call_without_a_limit_is_bounded_by_its_model_and_can_be_granted_less(
 
 @pytest.mark.parametrize("named", [target("gpt-4o-mini"), target("my-deployment", "gpt-4o-mini")])
 def test_G1b_an_alias_of_the_small_model_is_bounded_by_what_images_take_there(named):
-    content: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": "https://pictures.example/cat.png"}}]
+    content: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": "https://pictures.example/cat.png"}}
+    ]
     case = Case(
         {"model": "fast", "messages": [{"role": "user", "content": content}]}, "openai_chat"
     )
