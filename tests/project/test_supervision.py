@@ -34,6 +34,8 @@ def upstream(fake_provider: FakeProvider) -> FakeProvider:
 @pytest.fixture
 def gateway(tmp_path: Path, upstream: FakeProvider) -> Iterator[RunningGateway]:
     with running(configured(tmp_path, upstream)) as started:
+        # Until then the supervisor asks whether it is ready, and may be a while at it.
+        wait_until(lambda: "Console: " in started.output, "the greeting")
         yield started
 
 
