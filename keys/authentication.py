@@ -112,12 +112,6 @@ class KeyRing:
             self._misses.clear()
         self._version = version
 
-    def forget(self, key_id: int) -> None:
-        """Drop one key that this very process has just revoked, before the version says so."""
-        of_key = [at for at, known in self._known.items() if known.caller.key_id == key_id]
-        for digest in of_key:
-            del self._known[digest]
-
     def close(self) -> None:
         """Give the look-ups' database connection back; the ring is of no use afterwards."""
         self._thread.close(_close_connection)
