@@ -28,7 +28,7 @@ from routing.wire.bridge import StreamPipe
 
 # The output so far is journaled this often, for the bill if this process dies.
 PROGRESS_SECONDS = 1.0
-PROGRESS_TOKENS = 64
+PROGRESS_TOKENS = 16
 # How long an abandoned stream is read on to its usage, where its provider says `drain`.
 DRAIN_SECONDS = 60.0
 

@@ -149,7 +149,7 @@ def test_what_a_dead_worker_left_is_posted_without_a_restart(gateway, upstream):
         shutil.copy(next(folder.glob("*.journal")), left)
         wait_until(lambda: not left.exists(), "recovery")
         open_stream.result()
-    assert "journals_recovered" in gateway.output
+    wait_until(lambda: "journals_recovered" in gateway.output, "the log to say so")
 
 
 def test_a_hung_first_byte_does_not_hold_a_drain(tmp_path, upstream):
