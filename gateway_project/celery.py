@@ -10,9 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from billiard import active_children
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from celery.schedules import crontab
+from celery.worker import state
 
 from gateway_project import lifeline
 
@@ -109,6 +111,15 @@ def _watch_worker(**_: Any) -> None:
     lifeline.watch_parent()
 
 
+def _leave_when_idle(**_: Any) -> None:
+    """A task may finish. Where none runs, Celery's own way is four seconds of waiting."""
+    if not state.active_requests:
+        for schedule in active_children():
+            schedule.terminate()
+        os._exit(0)
+
+
 signals.setup_logging.connect(_keep_django_logging)
 signals.celeryd_init.connect(_watch_supervisor)
 signals.beat_embedded_init.connect(_watch_worker)
+signals.worker_shutting_down.connect(_leave_when_idle)

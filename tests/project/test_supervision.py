@@ -5,8 +5,11 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -150,6 +153,22 @@ def test_what_a_dead_worker_left_is_posted_without_a_restart(gateway, upstream):
         wait_until(lambda: not left.exists(), "recovery")
         open_stream.result()
     wait_until(lambda: "journals_recovered" in gateway.output, "the log to say so")
+
+
+def test_celery_finishes_the_task_at_hand_before_it_ends(gateway):
+    wait_until(lambda: gateway.celery_pid() is not None, "the Celery worker")
+    pid, messages = gateway.celery_pid(), gateway.data_dir / "broker" / "messages"
+    send = "from gateway_project.celery import app; app.send_task('billing.sweep_counters')"
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite3")) as foreign:
+        foreign.execute("BEGIN IMMEDIATE")
+        gateway.manage("shell", "--verbosity", "0", "--command", send)
+        wait_until(lambda: not any(messages.iterdir()), "the task to be taken")
+        os.kill(pid, signal.SIGTERM)
+        time.sleep(1)
+        assert gateway.celery_pid() == pid
+        assert "counters_swept" not in gateway.output
+    wait_until(lambda: gateway.celery_pid() != pid, "Celery to end")
+    assert "counters_swept" in gateway.output
 
 
 def test_a_hung_first_byte_does_not_hold_a_drain(tmp_path, upstream):
