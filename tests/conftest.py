@@ -1,10 +1,13 @@
 """Fixtures that every room may ask for."""
 
-from collections.abc import Iterator
+import itertools
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 from django.core.cache import cache
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -12,6 +15,7 @@ from pytest_django import DjangoDbBlocker
 
 from tests.chosen_database import CLUSTER
 from tests.fake_provider import FakeProvider
+from tests.installation import environment_for
 from tests.missing import MissingServiceError
 from tests.postgresql_cluster import PostgreSQLCluster
 from tests.redis_server import RedisServer
@@ -63,6 +67,27 @@ def redis_server() -> Iterator[RedisServer]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def fresh_environment(
+    request: pytest.FixtureRequest,
+) -> Callable[[FakeProvider], dict[str, str]]:
+    """Variables of another installation on the database of this run; with PostgreSQL goes Redis."""
+    numbers = itertools.count()
+
+    def fresh(upstream: FakeProvider) -> dict[str, str]:
+        if not os.environ.get("DATABASE_URL"):
+            return environment_for(upstream)
+        server = request.getfixturevalue("redis_server").url.removesuffix("/0")
+        redis_url = f"{server}/{next(numbers) % 16}"
+        with redis.Redis.from_url(redis_url) as client:
+            # An installation before it may have counted failed keys in it.
+            client.flushdb()
+        database_url = request.getfixturevalue("cluster").new_database()
+        return environment_for(upstream, DATABASE_URL=database_url, REDIS_URL=redis_url)
+
+    return fresh
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium. Per module: while Playwright runs, its event loop keeps Django's ORM away."""
@@ -93,6 +118,14 @@ def fake_provider() -> Iterator[FakeProvider]:
     provider.stop()
 
 
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[FakeProvider]:
+    """The provider of all tests of a module, for gateways that outlive a test."""
+    provider = FakeProvider().start()
+    yield provider
+    provider.stop()
+
+
 @pytest.fixture
 def decoy() -> Iterator[FakeProvider]:
     """A second listener, where nothing may ever arrive."""
@@ -100,6 +133,12 @@ def decoy() -> Iterator[FakeProvider]:
     yield provider
     provider.stop()
     assert not provider.connections
+
+
+@pytest.fixture(autouse=True)
+def _providers_on_loopback(settings: Any) -> None:
+    """As on the embedded default, whatever database the run is on; the servers here are local."""
+    settings.PRIVATE_UPSTREAMS = ["loopback"]
 
 
 @pytest.fixture(autouse=True)

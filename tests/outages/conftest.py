@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 
 from keys.secrets import make_secret
 from tests.fake_provider import Behaviour, FakeProvider
+from tests.installation import all_stopped_at_the_end, environment_for
 from tests.journeys import configuration
 from tests.missing import MissingServiceError
 from tests.postgresql_cluster import PostgreSQLCluster
@@ -72,22 +72,12 @@ def config(upstream: FakeProvider) -> dict[str, Any]:
 @pytest.fixture
 def install(servers: ExitStack, tmp_path: Path, fake_provider: FakeProvider) -> Iterator[Install]:
     """Make an installation, on SQLite unless it is given a DATABASE_URL."""
-    made: list[RunningGateway] = []
+    with all_stopped_at_the_end() as made:
 
-    def make(**environment: str) -> RunningGateway:
-        settings = {"ALLOW_PRIVATE_UPSTREAMS": f"127.0.0.1:{fake_provider.port}"}
-        if "DATABASE_URL" in environment:
-            settings |= {
-                "SECRET_KEY": Fernet.generate_key().decode(),
-                "CREDENTIAL_KEYS": Fernet.generate_key().decode(),
-            }
-        gateway = RunningGateway(
-            tmp_path / "var", environment=settings | environment, config=config(fake_provider)
-        )
-        made.append(gateway)
-        return gateway
+        def make(**environment: str) -> RunningGateway:
+            data_dir = tmp_path / f"var-{len(made)}"
+            told = environment_for(fake_provider, **environment)
+            made.append(RunningGateway(data_dir, environment=told, config=config(fake_provider)))
+            return made[-1]
 
-    yield make
-    for gateway in made:
-        if gateway.is_running():
-            gateway.stop()
+        yield make
