@@ -1,15 +1,16 @@
 """Providers: one file a kind, each with `build(config)`."""
 
-from routing.providers.anthropic import build as build_anthropic
-from routing.providers.demo import build as build_demo
-from routing.providers.openai import build as build_openai
+from importlib import import_module
+
 from routing.providers.upstream import ProviderConfig, Upstream
 
 __all__ = ["ProviderConfig", "Upstream", "build"]
 
-_BUILDERS = {"anthropic": build_anthropic, "demo": build_demo, "openai": build_openai}
-
 
 def build(config: ProviderConfig) -> Upstream:
     """A live client for a provider. It opens no connection before its first call."""
-    return _BUILDERS[config.kind](config)
+    # Found here, not above: an SDK takes up to a second and 50 MB to load, and most processes
+    # (commands, the Celery worker, gateways with one kind of provider) never need it.
+    kind = import_module(f"{__name__}.{config.kind}")
+    upstream: Upstream = kind.build(config)
+    return upstream
