@@ -9,6 +9,7 @@ django.setup()
 
 from django.core.handlers.asgi import ASGIHandler  # noqa: E402  # after setup
 
+from gateway_project.postgresql.silence import watch_silence  # noqa: E402  # after setup
 from gateway_project.runtime import Runtime  # noqa: E402  # after setup
 from keys.clock import DatabaseClock  # noqa: E402  # after setup
 from routing.gateway_api.handler import GatewayHandler  # noqa: E402 - after setup
@@ -37,7 +38,11 @@ async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     scope["state"]["services"] = await runtime.start()
     # For the server, which drains it.
     scope["state"]["runtime"] = runtime
+    # Only now: a start waits longer for its database than a page does.
+    watch = watch_silence()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await runtime.stop()
+    if watch is not None:
+        watch.stop()
     await send({"type": "lifespan.shutdown.complete"})

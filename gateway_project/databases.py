@@ -7,13 +7,12 @@ from psycopg.conninfo import make_conninfo
 
 from gateway_project.environment import BadVariableError, Database
 
-# Long enough to save the connection set-up of one request after another, short enough that an
-# idle thread gives its connection back.
-_CONNECTION_SECONDS = 60
 # A host that is gone without a word is given up after half a minute, whether a question is on
-# its way to it (tcp_user_timeout) or an answer is awaited (keepalives).
+# its way to it (tcp_user_timeout) or an answer is awaited (keepalives). Processes that serve
+# know sooner, and of a server that is frozen too: see gateway_project/postgresql/silence.py.
 _PATIENCE = {
-    "connect_timeout": "5",
+    # For each address that the host's name stands for.
+    "connect_timeout": "3",
     "keepalives": "1",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -23,7 +22,14 @@ _PATIENCE = {
 
 
 def database_settings(database: Database) -> dict[str, Any]:
-    """Raises BadVariableError when DATABASE_URL carries an option that libpq does not know."""
+    """One connection for each thread: a page's is closed with the page, others are kept.
+
+    Django's persistent connections (CONN_MAX_AGE) would outlive the thread that a page has to
+    itself, until memory is next collected.
+
+    Raises:
+        BadVariableError: DATABASE_URL carries an option that libpq does not know.
+    """
     return _postgresql(database) if database.postgresql else _sqlite(database)
 
 
@@ -31,7 +37,6 @@ def _sqlite(database: Database) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": database.name,
-        "CONN_MAX_AGE": _CONNECTION_SECONDS,
         "OPTIONS": {
             # A writer takes its lock at BEGIN: two that read first could never both go on.
             "transaction_mode": "IMMEDIATE",
@@ -48,14 +53,12 @@ def _postgresql(database: Database) -> dict[str, Any]:
     except ProgrammingError as error:
         raise BadVariableError("DATABASE_URL", str(error).strip()) from None
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "gateway_project.postgresql",
         "NAME": database.name,
         "USER": database.user,
         "PASSWORD": database.password,
         "HOST": database.host,
         "PORT": database.port,
-        "CONN_MAX_AGE": _CONNECTION_SECONDS,
-        "CONN_HEALTH_CHECKS": True,
         "OPTIONS": options,
     }
 

@@ -15,13 +15,14 @@ from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from keys.bounded_thread import BoundedThread
 from keys.caller import Caller
 from keys.client_address import parse_address
 from keys.credential_header import BAD_KEY
 from keys.errors import AddressNotAllowedError, InvalidKeyError, ServiceUnavailableError
+from keys.kept_connection import ask_again_if_broken
 from keys.models import ApiKey
 from keys.secrets import hash_secret, is_well_formed
 from keys.versions import read_version
@@ -202,19 +203,8 @@ def _make_room(entries: dict[str, Any], most: int) -> None:
 
 
 def _read(digest: str) -> _Answer:
-    """Read a key and, before it, the version; runs in a thread of the ring."""
-    close_old_connections()
-    was_open = connection.connection is not None
-    try:
-        return _query(digest)
-    except (DatabaseError, InterfaceError):
-        connection.close()
-        if not was_open:
-            raise
-        # The kept connection may have died with an earlier database: a new one decides.
-        return _query(digest)
-    finally:
-        close_old_connections()
+    """Read a key and, before it, the version; runs in the thread of the ring."""
+    return ask_again_if_broken(partial(_query, digest))
 
 
 def _close_connection() -> None:

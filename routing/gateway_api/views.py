@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import structlog
-from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication
@@ -36,6 +35,7 @@ from routing.error_table import (
 from routing.errors import ModelNotFoundError, UpstreamError
 from routing.gateway_api import listings, openapi
 from routing.gateway_api.arrival import arrival_of, end_user_header
+from routing.gateway_api.database_threads import ask_database
 from routing.gateway_api.request import ClientLeftError, GatewayRequest, closing_when_client_leaves
 from routing.gateway_api.responses import (
     ServedResponse,
@@ -225,7 +225,8 @@ class UsageView(GatewayView):
 
     @openapi.usage
     async def get(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
-        usage = await sync_to_async(reports.usage_day, thread_sensitive=False)(
+        usage = await ask_database(
+            reports.usage_day,
             caller,
             request.GET.get("date"),
             scope=request.GET.get("scope", "team"),
@@ -251,7 +252,7 @@ class ReceiptView(GatewayView):
 
     @openapi.receipt
     async def get(self, request: GatewayRequest, caller: Caller, request_id: str) -> HttpResponse:
-        receipt = await sync_to_async(reports.receipt, thread_sensitive=False)(caller, request_id)
+        receipt = await ask_database(reports.receipt, caller, request_id)
         if receipt is None:
             raise ReceiptNotFoundError("This team has no such request (yet).")
         return json_response(receipt)
@@ -262,9 +263,7 @@ class RevokeView(GatewayView):
 
     @openapi.revoke
     async def post(self, request: GatewayRequest, caller: Caller) -> HttpResponse:
-        version = await sync_to_async(_revoke, thread_sensitive=False)(
-            caller.key_id, request.arrived_at
-        )
+        version = await ask_database(_revoke, caller.key_id, request.arrived_at)
         services: Services = request.scope["state"]["services"]
         services.keyring.forget_all(version)
         return json_response({"id": caller.key_id, "revoked": True})
