@@ -13,13 +13,16 @@ from django.db.models import F, Sum
 from billing.counters import CounterStore, Give, Reading, Take, UnknownOutcomeError
 from billing.entries import Charge
 from billing.estimate import Estimate
-from billing.limits import Limits, load_limits
+from billing.limits import Limits, Reservation, load_limits
 from billing.models import Counter, Holding, Limit, Worker
+from billing.pricing import Price
 from keys.caller import Caller
 from keys.models import ApiKey, Team
 
 # Far ahead, so that the database too takes its counters for open.
 NOW = datetime(2126, 11, 24, 12, 0, 5, tzinfo=UTC)
+# One nano-dollar a token, in and out.
+PLAIN = Price(id=1, input=1_000_000, output=1_000_000)
 Result = TypeVar("Result")
 
 
@@ -92,6 +95,19 @@ def play(limits: Limits, story: Coroutine[Any, Any, Result]) -> Result:
     """Run a story on an event loop, then close the worker."""
     with running(limits) as runner:
         return runner.run(story)
+
+
+async def admit(
+    limits: Limits, caller: Caller, estimate: Estimate, now: datetime = NOW, end_user: str = ""
+) -> Reservation:
+    """What the gateway does: memory first, then the database."""
+    asked = (caller, estimate, end_user, now)
+    return limits.reserve_at_once(*asked) or await limits.reserve(*asked)
+
+
+async def idle_on(limits: Limits, caller: Caller, count: int) -> None:
+    """Have a worker idle on some tokens: what a call held that used nothing."""
+    limits.void(await admit(limits, caller, tokens(count)))
 
 
 class QuietStore(CounterStore):

@@ -11,22 +11,12 @@ from billing.entries import Charge
 from billing.limit_edits import change_limit
 from billing.models import Alert, Counter, LabelTotal, Limit, SpendTotal
 from tests.billing.ledger_filling import call, fill
-from tests.billing.limit_world import make_caller, make_limit, make_team
+from tests.billing.limit_world import make_caller, make_limit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 CENT = 10_000_000
-
-
-@pytest.fixture
-def team():
-    return make_team()
-
-
-@pytest.fixture
-def caller(team):
-    return make_caller(team)
 
 
 @pytest.fixture

@@ -36,11 +36,6 @@ def team():
     return make_team(timezone="Europe/Paris")
 
 
-@pytest.fixture
-def caller(team):
-    return make_caller(team)
-
-
 def use(team, caller, used: int, at=NOW, **fields):
     """A call that some worker admitted before it knew of any limit."""
     row = entry(

@@ -1,5 +1,7 @@
 """While the database is away calls go on within what is held; afterwards nothing is lost."""
 
+import asyncio
+
 import pytest
 
 from billing.limit_edits import change_limit
@@ -8,11 +10,13 @@ from keys.errors import ServiceUnavailableError
 from tests.billing.limit_world import (
     NOW,
     FailingStore,
+    HangingStore,
+    admit,
     held,
-    make_caller,
+    idle_on,
     make_limit,
-    make_team,
     make_worker,
+    open_limits,
     running,
     taken,
     tokens,
@@ -22,13 +26,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def limit():
-    return make_limit(make_team(), "tokens", "day", 1000)
-
-
-@pytest.fixture
-def caller(limit):
-    return make_caller(limit.team)
+def limit(team):
+    return make_limit(team, "tokens", "day", 1000)
 
 
 @pytest.fixture
@@ -109,3 +108,41 @@ def test_a_return_of_unknown_outcome_is_looked_up(limits, store, caller, limit, 
         runner.run(story())
         assert taken(limit) == held(limit) == left
     assert taken(limit) == 0
+
+
+def test_without_a_database_a_call_is_shortened_to_what_is_held(team, caller):
+    make_limit(team, "tokens", "day", 100)
+    store = FailingStore(make_worker().pk)
+    limits = open_limits(store=store)
+
+    async def story():
+        await idle_on(limits, caller, 40)
+        store.fault = "away"
+        estimate = tokens(60, output=50, adjustable=True)
+        return (await admit(limits, caller, estimate)).output_tokens
+
+    with running(limits) as runner:
+        assert runner.run(story()) == 30
+        store.fault = ""
+
+
+def test_a_database_that_hangs_holds_up_a_call_for_a_while_and_the_next_not_at_all(
+    team, caller, monkeypatch
+):
+    monkeypatch.setattr("billing.refills.LONGEST_EXCHANGE_SECONDS", 0.05)
+    make_limit(team, "tokens", "day", 100)
+    store = HangingStore(make_worker().pk)
+    limits = open_limits(store=store)
+
+    async def story():
+        for _ in range(2):
+            with pytest.raises(ServiceUnavailableError):
+                await admit(limits, caller, tokens(10))
+        assert store.asked == 1
+        store.go_on.set()
+
+    with running(limits) as runner:
+        runner.run(story())
+        # The exchange came to its end after all, and what it brought is there to be spent.
+        runner.run(asyncio.sleep(0.05))
+        assert runner.run(admit(limits, caller, tokens(10))).holds

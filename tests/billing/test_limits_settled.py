@@ -1,0 +1,110 @@
+"""What a call used is charged in full, and what it did not use is free for others."""
+
+import pytest
+
+from billing.errors import LimitExceededError
+from tests.billing.limit_world import (
+    NOW,
+    admit,
+    held,
+    make_limit,
+    make_worker,
+    open_limits,
+    play,
+    post,
+    running,
+    taken,
+    tokens,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_settling_frees_what_was_not_used(team, caller):
+    make_limit(team, "tokens", "day", 100)
+    limits = open_limits()
+
+    async def story():
+        first = await admit(limits, caller, tokens(90))
+        limits.settle(first, tokens=5, cost_nano_usd=None)
+        return await admit(limits, caller, tokens(95))
+
+    assert play(limits, story()).holds[0].amount == 95
+
+
+def test_a_call_beyond_its_bound_is_charged_in_full(team, caller):
+    limit = make_limit(team, "tokens", "day", 100)
+    worker = make_worker()
+    limits = open_limits(worker)
+
+    async def story():
+        call = await admit(limits, caller, tokens(100))
+        return limits.settle(call, tokens=130, cost_nano_usd=None)
+
+    with running(limits) as runner:
+        charges = runner.run(story())
+        assert [(charge.amount, charge.excess) for charge in charges] == [(130, 30)]
+        post(worker.pk, charges)
+        limits.posted(charges)
+        state = runner.run(limits.state(caller, NOW))[0]
+        assert (state.used, state.remaining) == (130, 0)
+        assert (taken(limit), held(limit)) == (130, 0)
+
+
+def test_idle_units_cover_a_call_beyond_its_bound_first(team, caller):
+    make_limit(team, "tokens", "day", 100)
+    limits = open_limits()
+
+    async def story():
+        wide = await admit(limits, caller, tokens(60))
+        narrow = await admit(limits, caller, tokens(10))
+        limits.settle(wide, tokens=20, cost_nano_usd=None)
+        return limits.settle(narrow, tokens=30, cost_nano_usd=None)
+
+    assert play(limits, story())[0].excess == 0
+
+
+def test_every_admitted_call_counts_as_one_request_even_if_nothing_came_of_it(team, caller):
+    make_limit(team, "requests", "minute", 2)
+    limits = open_limits()
+
+    async def story():
+        for _ in range(2):
+            call = await admit(limits, caller, tokens(5))
+            charges = limits.settle(call, tokens=0, cost_nano_usd=0)
+            assert [charge.amount for charge in charges] == [1]
+        with pytest.raises(LimitExceededError):
+            await admit(limits, caller, tokens(5))
+
+    play(limits, story())
+
+
+def test_a_voided_call_counts_nowhere(team, caller):
+    make_limit(team, "requests", "minute", 1)
+    limits = open_limits()
+
+    async def story():
+        limits.void(await admit(limits, caller, tokens(5)))
+        return await admit(limits, caller, tokens(5))
+
+    assert play(limits, story()).holds
+
+
+def test_calls_at_once_are_freed_when_they_end(team, caller):
+    make_limit(team, "concurrent", "", 1)
+    limits = open_limits()
+
+    async def story():
+        running_call = await admit(limits, caller, tokens(5))
+        with pytest.raises(LimitExceededError) as refused:
+            await admit(limits, caller, tokens(5))
+        assert limits.settle(running_call, tokens=5, cost_nano_usd=0) == ()
+        await admit(limits, caller, tokens(5))
+        return refused.value
+
+    refused = play(limits, story())
+    assert refused.retry_after_seconds == 1
+    assert refused.message == (
+        "The limit of 1 call at once of team research is reached. "
+        "Try again when one of them has ended."
+    )
