@@ -63,7 +63,8 @@ def told_state(alert: Alert, channel: str) -> str:
     if told_at is not None:
         return f"{told_at:%Y-%m-%d %H:%M:%S} UTC"
     if alert.told_by is not None:
-        return "with a higher share"
+        summed_up = alert.told_by.kind == Alert.Kind.LIMIT_SUMMARY
+        return "in a summary" if summed_up else "with a higher share"
     if channel not in untold(alert):
         return "–"
     if alert.next_try_at is not None:

@@ -42,6 +42,8 @@ def deliver(now: datetime) -> None:
     try:
         for alert in _due(now):
             if _claim(alert, now):
+                # A summary may have grown until it was claimed.
+                alert.refresh_from_db(fields=["says"])
                 _tell(alert, channels, resting, now)
     finally:
         for channel in channels.values():

@@ -12,6 +12,7 @@ class Alert(models.Model):
 
     class Kind(models.TextChoices):
         LIMIT = "limit", "share of a limit used"
+        LIMIT_SUMMARY = "limit_summary", "many shares of a limit used"
         BEYOND_BOUND = "beyond_bound", "reported use beyond the bound"
 
     id = models.UUIDField(
@@ -25,7 +26,7 @@ class Alert(models.Model):
         "self",
         on_delete=models.CASCADE,
         null=True,
-        help_text="The alert of a higher share of the same ceiling, which says this too.",
+        help_text="The alert that says this too: of a higher share, or a summary of many.",
     )
     mailed_at = models.DateTimeField(null=True)
     posted_at = models.DateTimeField(null=True)

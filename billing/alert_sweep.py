@@ -21,6 +21,7 @@ from billing.alert_crossings import (
     watched_limits,
 )
 from billing.alert_excesses import BEYOND_BOUND, excess_groups, excesses_of
+from billing.alert_summaries import record_bounded
 from billing.alert_words import Crossing, crossing_says, excess_says
 from billing.charging import lock_new_counters
 from billing.models import Alert, AlertMark, LedgerEntry
@@ -53,13 +54,14 @@ def look(now: datetime) -> bool:
     if version != mark.version:
         places += running_places(limits, now)
     crossings = [crossing for place in places for crossing in crossings_at(place)]
-    alerts = [*_of_crossings(crossings, now), *_of_excesses(mark.ledger_id, upto, now)]
+    of_limits, excesses = _of_crossings(crossings, now), _of_excesses(mark.ledger_id, upto, now)
     with transaction.atomic():
         moved = AlertMark.objects.filter(
             pk=_ONLY_ROW, ledger_id=mark.ledger_id, version=mark.version
         ).update(ledger_id=upto, version=version, looked_at=now)
         if moved:
-            Alert.objects.bulk_create(alerts)
+            record_bounded(of_limits, now, PATIENCE)
+            Alert.objects.bulk_create(excesses)
     return bool(moved) and upto < newest
 
 

@@ -5,7 +5,7 @@ from celery import shared_task
 from django.db import DatabaseError
 from django.utils import timezone
 
-from billing import alert_delivery, alert_sweep, books, counter_sweep, price_sync
+from billing import alert_delivery, alert_retention, alert_sweep, books, counter_sweep, price_sync
 
 log = structlog.get_logger(__name__)
 
@@ -44,3 +44,5 @@ def send_alerts() -> None:
         # What is known already must go out all the same.
         log.warning("alerts_not_looked_for", error=repr(error))
     alert_delivery.deliver(timezone.now())
+    if deleted := alert_retention.forget_old():
+        log.info("old_alerts_deleted", deleted=deleted)
