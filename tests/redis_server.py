@@ -6,6 +6,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import redis
+
 from tests.loopback import free_port, is_listening, wait_until
 from tests.missing import MissingServiceError
 
@@ -44,6 +46,10 @@ class RedisServer:
     def kill(self) -> None:
         self._server.kill()
         self._server.wait(10)
+
+    def empty(self) -> None:
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
 
     def freeze(self) -> None:
         """It goes on listening, and never answers."""

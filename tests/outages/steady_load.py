@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from ipaddress import IPv4Address
+from zlib import crc32
 
 from tests.running_gateway import RunningGateway
 
@@ -53,13 +55,10 @@ class Caller:
             "max_tokens": 50,
             "messages": [{"role": "user", "content": name}],
         }
-        headers = {
-            "Authorization": f"Bearer {self._secret}",
-            "Content-Type": "application/json",
-            "X-User-ID": name,
-        }
         try:
-            self._connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
+            self._connection.request(
+                "POST", "/v1/chat/completions", json.dumps(body), self._headers(name)
+            )
             answer = self._connection.getresponse()
             received = answer.read()
         except (OSError, HTTPException):
@@ -68,8 +67,26 @@ class Caller:
         code = "" if answer.status == 200 else str(json.loads(received)["error"]["code"])
         return answer.status, code, answer.headers.get("Retry-After", "")
 
+    def _headers(self, name: str) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {self._secret}",
+            "Content-Type": "application/json",
+            "X-User-ID": name,
+        }
+
     def close(self) -> None:
         self._connection.close()
+
+
+class Stranger(Caller):
+    """One who comes from another address each time, if the gateway trusts what it is told."""
+
+    def _headers(self, name: str) -> dict[str, str]:
+        return super()._headers(name) | {"X-Forwarded-For": str(_address_of(name))}
+
+
+def _address_of(name: str) -> IPv4Address:
+    return IPv4Address("198.18.0.0") + crc32(name.encode()) % 2**17
 
 
 class SteadyLoad:
@@ -88,6 +105,7 @@ class SteadyLoad:
         name: str,
         callers: int = 4,
         per_second: float = 10,
+        caller: type[Caller] = Caller,
     ) -> None:
         self.calls: list[Call] = []
         self._over = threading.Event()
@@ -95,7 +113,7 @@ class SteadyLoad:
         self._threads = [
             threading.Thread(
                 target=self._keep_calling,
-                args=(Caller(gateway, secret, model), f"{name}-{number}"),
+                args=(caller(gateway, secret, model), f"{name}-{number}"),
                 daemon=True,
             )
             for number in range(callers)
@@ -125,12 +143,6 @@ class SteadyLoad:
     def between(self, start: float, end: float) -> list[Call]:
         """The calls that started in between."""
         return [call for call in list(self.calls) if start <= call.at < end]
-
-
-def percentile(calls: list[Call], share: float) -> float:
-    """Seconds that this share of the calls stayed within."""
-    ordered = sorted(call.seconds for call in calls)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
 def told(calls: list[Call]) -> dict[tuple[int, str], int]:
