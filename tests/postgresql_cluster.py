@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -48,6 +49,12 @@ def _unprivileged() -> dict[str, Any]:
             continue
         return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     raise MissingServiceError("PostgreSQL: it refuses to run as root and there is no other user")
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    # A backend may end by itself at any moment.
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 class PostgreSQLCluster:
@@ -142,13 +149,13 @@ class PostgreSQLCluster:
         # The postmaster first, or it would start another backend meanwhile.
         os.kill(self._server.pid, signal.SIGSTOP)
         for pid in family(self._server.pid)[1:]:
-            os.kill(pid, signal.SIGSTOP)
+            _signal(pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
         if self._server.poll() is not None:
             return
         for pid in reversed(family(self._server.pid)):
-            os.kill(pid, signal.SIGCONT)
+            _signal(pid, signal.SIGCONT)
 
     def stop(self) -> None:
         self._server.send_signal(signal.SIGINT)  # what PostgreSQL calls a fast shutdown

@@ -10,9 +10,18 @@ from gateway_project.postgresql.silence import BoundedConnection, SilentDatabase
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    connection: BoundedConnection | None
+
+    @async_unsafe
+    def ensure_connection(self) -> None:
+        kept = self.connection
+        if kept is not None and kept.is_from_before() and not self.in_atomic_block:
+            self.close()
+        super().ensure_connection()
+
     @async_unsafe
     def get_new_connection(self, conn_params: dict[str, Any]) -> BoundedConnection:
-        if silence.is_set():
+        if silence.is_on:
             raise SilentDatabaseError("PostgreSQL is silent.")
         self.isolation_level = IsolationLevel.READ_COMMITTED  # as Django's own does
         return BoundedConnection.connect(**conn_params)

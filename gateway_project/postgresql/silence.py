@@ -3,7 +3,8 @@
 Its connections stay open then and nothing answers, so whoever asked would wait as long as it
 lasts; libpq itself bounds no wait for an answer. One thread of the process asks for next to
 nothing twice a second. When even that stays without an answer, every wait of the process is
-ended with an OperationalError and no connection is begun, until there is an answer again. What
+ended with an OperationalError and no connection is begun, until there is an answer again. Nor
+are connections from before used after it: what swallowed their words may do so for ever. What
 is merely slow is waited for as ever.
 """
 
@@ -24,8 +25,23 @@ LONGEST_ANSWER_SECONDS = 2.5
 Answer = TypeVar("Answer")
 log = structlog.get_logger(__name__)
 
-# Set while PostgreSQL is silent; only ever in a process that watches it.
-silence = threading.Event()
+
+class Silence:
+    """What a process knows of it; one that does not watch its database knows of none."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.count = 0
+
+    def begin(self) -> None:
+        self.count += 1
+        self.is_on = True
+
+    def end(self) -> None:
+        self.is_on = False
+
+
+silence = Silence()
 
 
 class SilentDatabaseError(psycopg.OperationalError):
@@ -35,6 +51,14 @@ class SilentDatabaseError(psycopg.OperationalError):
 class BoundedConnection(psycopg.Connection[Any]):
     """A connection whose waits end when PostgreSQL is silent. It is closed then."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._silences_before = silence.count
+
+    def is_from_before(self) -> bool:
+        """Whether PostgreSQL has been silent since it was opened."""
+        return self._silences_before != silence.count
+
     def wait(self, gen: PQGen[Answer], *args: Any, **kwargs: Any) -> Answer:
         try:
             return super().wait(self._bounded(gen), *args, **kwargs)
@@ -43,6 +67,8 @@ class BoundedConnection(psycopg.Connection[Any]):
             raise
 
     def _bounded(self, gen: PQGen[Answer]) -> Generator[Any, Any, Answer]:
+        if self.is_from_before():
+            raise SilentDatabaseError("PostgreSQL was silent in between.")
         began = time.monotonic()
         try:
             wanted = next(gen)
@@ -56,7 +82,7 @@ class BoundedConnection(psycopg.Connection[Any]):
             return answer
 
     def _waits_in_vain(self, began: float) -> bool:
-        return silence.is_set()
+        return silence.is_on
 
 
 class _WatchConnection(BoundedConnection):
@@ -87,11 +113,11 @@ class SilenceWatch:
     def _run(self) -> None:
         while not self._stopping.wait(ASK_SECONDS):
             is_silent = self._is_silent()
-            if is_silent and not silence.is_set():
+            if is_silent and not silence.is_on:
                 log.warning("database_silent")
-                silence.set()
+                silence.begin()
             elif not is_silent:
-                silence.clear()
+                silence.end()
         self._close()
 
     def _is_silent(self) -> bool:
