@@ -7,9 +7,11 @@ BIN := $(VENV)/bin
 # Hashes are checked; wheels alone, so that nothing is compiled and no foreign code runs.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 	--require-hashes --only-binary :all:
+# What `make test-faults` does side by side.
+FAULTS := faults-on-sqlite faults-on-postgresql outages-of-postgresql other-faults
 
 .DEFAULT_GOAL := help
-.PHONY: run test test-faults lint bench screenshots help
+.PHONY: run test test-faults $(FAULTS) lint bench screenshots help
 
 run: $(VENV)/installed ## install, migrate, seed and start everything; Ctrl-C stops it
 	@$(BIN)/python manage.py up
@@ -19,8 +21,23 @@ test: $(VENV)/installed-for-tests ## the whole suite, on SQLite and on PostgreSQ
 	$(BIN)/python -m pytest --database postgresql $(ARGS)
 
 test-faults: $(VENV)/installed-for-tests ## crowds, kills and outages at full size (ten minutes)
-	$(BIN)/python -m pytest --database sqlite -m faults -s $(ARGS)
-	$(BIN)/python -m pytest --database postgresql -m faults -s $(ARGS)
+	@echo "These parts run side by side; each is shown when it has ended: $(FAULTS)"
+	@$(MAKE) --no-print-directory --jobs --keep-going $(SHOWN_WHOLE) $(FAULTS)
+
+# Where make can do it (from 4.0 on).
+SHOWN_WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+# With ARGS a part may have nothing to do, which is pytest's exit code 5.
+PYTEST_FAULTS = $(BIN)/python -m pytest -s $(ARGS) $(1) $(if $(ARGS),|| test $$? = 5)
+
+faults-on-sqlite:
+	@$(call PYTEST_FAULTS,-m "faults and not once" --database sqlite)
+faults-on-postgresql:
+	@$(call PYTEST_FAULTS,-m "faults and not once" --database postgresql)
+outages-of-postgresql:
+	@$(call PYTEST_FAULTS,-m "faults and once" --database sqlite $(OUTAGES_OF_POSTGRESQL))
+other-faults:
+	@$(call PYTEST_FAULTS,-m "faults and once" --database sqlite --ignore $(OUTAGES_OF_POSTGRESQL))
+OUTAGES_OF_POSTGRESQL := tests/outages/test_postgresql_outage.py
 
 lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migrations
 	$(BIN)/ruff check

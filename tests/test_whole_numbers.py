@@ -107,6 +107,7 @@ def test_G6_100_000_random_charges_add_up_to_the_last_nano_dollar():
 
 
 @pytest.mark.faults
+@pytest.mark.once
 def test_G6_1_000_000_random_charges_add_up_to_the_last_nano_dollar():
     add_up(1_000_000)
 

@@ -90,6 +90,7 @@ def test_G10_days_of_all_zones_tile_around_every_change_of_clocks():
 
 
 @pytest.mark.faults
+@pytest.mark.once
 def test_G10_all_days_of_all_zones_tile_two_years():
     for zone in ZONES:
         assert_tiled("day", zone, BEGIN, END)

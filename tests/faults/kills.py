@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,14 +19,14 @@ from tests.faults.crowd import Reply, ask, request_bytes
 from tests.journeys import configuration
 from tests.loopback import wait_until
 
-SECRET = make_secret()
+SECRET, UNPRICED_SECRET = make_secret(), make_secret()
 CALLERS = 12
 SAMPLE_SECONDS = 0.25
 # What a call may be asked for: mostly short answers, some short streams, and a few long ones,
 # which are what a kill cuts off.
 LONG_WORDS = 400
+ROOMY_USD = {"unit": "usd", "window": "total", "ceiling": "1000.00"}
 ROOMY: list[dict[str, Any]] = [
-    {"unit": "usd", "window": "total", "ceiling": "1000.00"},
     {"unit": "tokens", "window": "total", "ceiling": 10**9},
     {"unit": "requests", "window": "total", "ceiling": 10**6},
     {"unit": "concurrent", "ceiling": 50},
@@ -39,21 +39,35 @@ for line in iter(sys.stdin.readline, ""):
 """
 
 
-def config(upstream: FakeProvider) -> dict[str, Any]:
+def config(upstream: FakeProvider, *, all_priced: bool = False) -> dict[str, Any]:
+    """One of the providers has prices only when `all_priced`."""
     patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     upstream.script("brief", Behaviour(delay_seconds=0.01))
     upstream.script("spoken", Behaviour(words=20, word_seconds=0.002))
     upstream.script("long", Behaviour(words=LONG_WORDS, word_seconds=0.002))
+    providers = configuration.providers(upstream, **patient)
+    providers.append(providers[0] | {"name": "fake-unpriced"})
+    priced = providers if all_priced else providers[:2]
     return {
-        "providers": configuration.providers(upstream, **patient),
+        "providers": providers,
         "models": [
             configuration.model("brief", ("fake-openai", "brief"), max_attempts=1),
             configuration.model("spoken", ("fake-anthropic", "spoken"), max_attempts=1),
             configuration.model("long", ("fake-openai", "long"), max_attempts=1),
+            configuration.model("unpriced", ("fake-unpriced", "brief"), max_attempts=1),
         ],
-        "prices": [configuration.price("fake-openai"), configuration.price("fake-anthropic")],
-        "teams": [configuration.team("crash", SECRET, *ROOMY)],
+        "prices": [configuration.price(provider["name"]) for provider in priced],
+        "teams": [
+            configuration.team("crash", SECRET, ROOMY_USD, *ROOMY),
+            # What has no price cannot be held to a budget.
+            configuration.team("unbudgeted", UNPRICED_SECRET, *ROOMY),
+        ],
     }
+
+
+def make_prices_known(watched: Watched, upstream: FakeProvider) -> None:
+    watched.gateway.configure(config(upstream, all_priced=True))
+    watched.gateway.manage("apply_config", str(watched.gateway.config_file))
 
 
 @dataclass(slots=True)
@@ -84,15 +98,23 @@ class Load:
                 await asyncio.sleep(0.02)
 
     async def _call(self, number: int) -> Reply:
-        name = f"call-{number:06}"
-        model = "long" if number % 25 == 0 else "spoken" if number % 5 == 0 else "brief"
+        model = _model(number)
+        secret = UNPRICED_SECRET if model == "unpriced" else SECRET
+        name = f"{model}-{number:06}"
         body = {
             "model": model,
             "messages": [{"role": "user", "content": name}],
-            "stream": model != "brief",
+            "stream": model in ("spoken", "long"),
             "max_tokens": 500,
         }
-        return await ask(self.port, request_bytes(SECRET, body, user=name))
+        return await ask(self.port, request_bytes(secret, body, user=name))
+
+
+def _model(number: int) -> str:
+    for every, model in ((25, "long"), (7, "unpriced"), (5, "spoken")):
+        if number % every == 0:
+            return model
+    return "brief"
 
 
 @dataclass(slots=True)
@@ -113,7 +135,7 @@ class Row:
     status: str
     streamed: bool
     output_tokens: int
-    cost_nano_usd: int
+    cost_nano_usd: int | None
 
 
 @dataclass(slots=True)
@@ -162,6 +184,9 @@ class Aftermath:
         )
 
 
+Kill = Callable[[], None]
+
+
 class Killer:
     """Kills processes of one gateway, now or when one comes to a named point."""
 
@@ -172,8 +197,8 @@ class Killer:
         self._sender = watched.gateway.shell(_SEND_TASKS)
         self.kills: list[str] = []
 
-    def random_points(self, points: Sequence[str], many: int) -> list[str]:
-        return self._random.sample(points, many)
+    def shuffled(self, kills: Sequence[Kill]) -> list[Kill]:
+        return self._random.sample(kills, len(kills))
 
     def a_worker(self) -> None:
         """kill -9 of a gateway worker at a random moment."""
@@ -259,10 +284,10 @@ def aftermath(
     patience_seconds: float,
 ) -> Aftermath:
     """Wait, with the product left alone, until every finished call is there and nothing held."""
-    seen = {name: one for one in upstream.seen if (name := _name_of(one)).startswith("call-")}
+    seen = {_name_of(one): one for one in upstream.seen}
     found = Aftermath(load, samples, seen, kills)
     while True:
-        found.rows = [Row(*row) for row in watched.database.rows(_ROWS)]
+        found.rows = ledger_rows(watched)
         found.held = watched.database.holdings()
         found.recovered_after = time.monotonic() - last_kill
         there = {row.end_user for row in found.rows}
@@ -273,7 +298,11 @@ def aftermath(
         time.sleep(0.5)
 
 
-def spread(load: Load, calls: int, kills: Iterable[Any]) -> None:
+def ledger_rows(watched: Watched) -> list[Row]:
+    return [Row(*row) for row in watched.database.rows(_ROWS)]
+
+
+def spread(load: Load, calls: int, kills: Iterable[Kill]) -> None:
     """Carry out the kills, evenly over so many calls."""
     planned = list(kills)
     for number, kill in enumerate(planned, start=1):

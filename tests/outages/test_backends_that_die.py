@@ -10,7 +10,7 @@ from tests.outages.books import check_books
 from tests.outages.conftest import SECRET
 from tests.outages.steady_load import SteadyLoad, told
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.once]
 
 SECONDS = 12.0
 ENDINGS_PER_SECOND = 20

@@ -12,7 +12,7 @@ from tests.outages.conftest import SECRET
 from tests.outages.steady_load import SteadyLoad, told
 from tests.process_family import command_of, family
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.once]
 
 # Sends the task that removes ended sessions, and makes one for it to find.
 SEND = """

@@ -16,7 +16,7 @@ from tests.outages.books import check_books
 from tests.outages.conftest import SECRET
 from tests.outages.steady_load import SteadyLoad, told
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.once]
 
 UNLIMITED = resource.RLIM_INFINITY
 

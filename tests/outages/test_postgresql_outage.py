@@ -15,6 +15,8 @@ from tests.outages.conftest import SECRET
 from tests.outages.steady_load import Call, Caller, SteadyLoad, told
 from tests.postgresql_cluster import PostgreSQLCluster
 
+pytestmark = pytest.mark.once
+
 SHORT, LONG = 10.0, 60.0
 BEFORE, AFTER = 4.0, 4.0
 
@@ -65,9 +67,7 @@ def gateway(install, postgresql):
     ("outage", "seconds"),
     [
         (stopped, SHORT),
-        pytest.param(stopped, LONG, marks=pytest.mark.faults),
-        pytest.param(frozen, LONG, marks=pytest.mark.faults),
-        pytest.param(crowded, SHORT, marks=pytest.mark.faults),
+        *(pytest.param(how, LONG, marks=pytest.mark.faults) for how in (stopped, frozen, crowded)),
     ],
 )
 def test_known_keys_go_on_while_the_database_is_away_G12_F28(

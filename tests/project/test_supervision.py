@@ -179,6 +179,7 @@ def test_a_hung_first_byte_does_not_hold_a_drain(tmp_path, upstream):
 
 
 @pytest.mark.faults
+@pytest.mark.once
 def test_F30_a_stopped_worker_is_killed_and_replaced(gateway):
     old = gateway.worker_pid()
     os.kill(old, signal.SIGSTOP)

@@ -16,7 +16,7 @@ from typing import Any
 from tests.faults.injected.wrapping import around
 
 FOLDER = Path(os.environ.get("GATEWAY_FAULTS", "/nonexistent"))
-POINTS = [
+GATEWAY_POINTS = [
     "billing.journal:Journal.admit",
     "billing.journal:Journal.finish",
     "billing.journal:Journal.posted",
@@ -26,13 +26,19 @@ POINTS = [
     "billing.ledger_writer:LedgerWriter.put",
     "billing.ledger:post",
     "routing.providers.sdk_client:SdkUpstream.ask",
-    # What the Celery worker does.
-    "billing.counter_sweep:sweep_counters",
-    "billing.books:check_books",
-    "billing.price_sync:sync_prices",
-    "billing.spend:unpriced_entries",
-    "billing.corrections:backfill_prices",
 ]
+# By the task that leads there.
+CELERY_POINTS = {
+    "billing.counter_sweep:sweep_counters": "billing.sweep_counters",
+    "billing.books:check_books": "billing.check_books",
+    "billing.price_sync:sync_prices": "billing.sync_prices",
+    "billing.spend:unpriced_entries": "routing.price_unpriced_calls",
+}
+# Only with calls to price. The first is passed once for a page of them.
+CORRECTION_POINTS = {
+    "billing.corrections:post": "routing.price_unpriced_calls",
+    "billing.corrections:backfill_prices": "routing.price_unpriced_calls",
+}
 _passed = Counter[str]()
 
 
@@ -64,4 +70,7 @@ def _patch(point: str) -> Callable[[ModuleType], None]:
     return lambda module: around(module, name, before=before, after=after)
 
 
-PATCHES = [(point.partition(":")[0], _patch(point)) for point in POINTS]
+PATCHES = [
+    (point.partition(":")[0], _patch(point))
+    for point in (*GATEWAY_POINTS, *CELERY_POINTS, *CORRECTION_POINTS)
+]
