@@ -9,18 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
-from django.db import DataError, IntegrityError, transaction
+from django.db import transaction
 
 from billing.charging import charge, lock_posting
 from billing.entries import Entry
 from billing.ledger_rows import insert_rows
+from billing.row_errors import is_about_the_rows
 from billing.sanitizing import is_clean, sanitized, without_details
 from billing.totals import add_to_totals
 
 log = structlog.get_logger(__name__)
-
-# What a database or its driver raises about the rows themselves, not about its own state.
-_BAD_ROW = (DataError, IntegrityError, OverflowError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def post(entries: Sequence[Entry], *, worker_id: int | None) -> Posted:
         worker_id: the worker whose holdings cover the charges; None when nothing was held.
 
     Raises:
-        django.db.OperationalError, InterfaceError: the database is away. Whether anything was
+        django.db.Error: the database is away, or in no state to write. Whether anything was
             written is unknown: post the same entries again.
     """
     return _post([entry if is_clean(entry) else sanitized(entry) for entry in entries], worker_id)
@@ -52,7 +50,9 @@ def post(entries: Sequence[Entry], *, worker_id: int | None) -> Posted:
 def _post(entries: list[Entry], worker_id: int | None) -> Posted:
     try:
         return Posted(tuple(_post_together(entries, worker_id)))
-    except _BAD_ROW:
+    except Exception as error:
+        if not is_about_the_rows(error):
+            raise
         if len(entries) == 1:
             return _post_bare(entries[0], worker_id)
     middle = len(entries) // 2
@@ -77,6 +77,8 @@ def _post_bare(entry: Entry, worker_id: int | None) -> Posted:
     bare = replace(without_details([entry])[0], end_user="", error_code="")
     try:
         return Posted(tuple(_post_together([bare], worker_id)))
-    except _BAD_ROW as error:
+    except Exception as error:
+        if not is_about_the_rows(error):
+            raise
         log.error("ledger_entry_rejected", request_id=entry.request_id, error=str(error))
         return Posted((), (entry,))

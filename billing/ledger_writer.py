@@ -3,7 +3,7 @@
 While the database is away the entries wait here, and in the journal should the process die; the
 writer tries again for ever. An outcome that is unknown is posted again. In a long outage what
 memory need not hold is left in the journal, and read back when its turn comes. A row that the
-database refuses for itself alone is set aside and tried again now and then.
+database refuses for itself alone is set aside and tried again now and then, a batch at a time.
 """
 
 import threading
@@ -51,7 +51,8 @@ class LedgerWriter:
         self._worker_id = worker_id
         self._queue: deque[Entry] = deque()
         self._left_in_journal: deque[str] = deque()  # request ids
-        self._set_aside: list[Entry] = []
+        self._set_aside: deque[Entry] = deque()
+        self._aside_in_journal: deque[str] = deque()  # request ids
         self._aside_until = 0.0
         self._arrived = threading.Event()
         self._hurry = threading.Event()
@@ -77,6 +78,10 @@ class LedgerWriter:
         """Entries in memory that are not in the ledger yet, but for the batch being written."""
         return len(self._queue)
 
+    def set_aside(self) -> tuple[int, int]:
+        """Refused entries that wait in memory, and requests of others that the journal keeps."""
+        return len(self._set_aside), len(self._aside_in_journal)
+
     def drain(self, timeout_seconds: float) -> bool:
         """Write what is left and end the thread; False when time ran out first. What was not
         written is in the journal and is recovered at the next start."""
@@ -98,8 +103,7 @@ class LedgerWriter:
                 elif self._draining.is_set():
                     return
                 if self._set_aside and time.monotonic() >= self._aside_until:
-                    again, self._set_aside = self._set_aside, []
-                    self._write(again)
+                    self._try_again()
         finally:
             connections.close_all()
 
@@ -147,9 +151,22 @@ class LedgerWriter:
                 return
 
     def _keep_aside(self, rejected: Sequence[Entry]) -> None:
+        for entry in rejected:
+            if len(self._set_aside) >= MOST_WAITING and self._journal.has_end_of(entry.request_id):
+                self._aside_in_journal.append(entry.request_id)
+            else:
+                self._set_aside.append(entry)
         if rejected:
-            self._set_aside += rejected
             self._aside_until = time.monotonic() + ASIDE_SECONDS
+
+    def _try_again(self) -> None:
+        again = [self._set_aside.popleft() for _ in range(min(BATCH_ROWS, len(self._set_aside)))]
+        self._write(again)
+        if time.monotonic() >= self._aside_until:
+            # None was refused: whatever it was is over for the others too.
+            self._left_in_journal += self._aside_in_journal
+            self._aside_in_journal.clear()
+            self._arrived.set()
 
     def _tell(self, rejected: Sequence[Entry], batch: list[Entry]) -> None:
         refused = {(entry.request_id, entry.entry) for entry in rejected}
