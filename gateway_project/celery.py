@@ -17,6 +17,7 @@ from celery.schedules import crontab
 from celery.worker import state
 
 from gateway_project import lifeline
+from gateway_project.postgresql.silence import watch_silence
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
@@ -111,6 +112,11 @@ def _watch_worker(**_: Any) -> None:
     lifeline.watch_parent()
 
 
+def _watch_database(**_: Any) -> None:
+    # One task that waits for ever would hold up all the others.
+    watch_silence()
+
+
 def _leave_when_idle(**_: Any) -> None:
     """A task may finish. Where none runs, Celery's own way is four seconds of waiting."""
     if not state.active_requests:
@@ -122,4 +128,6 @@ def _leave_when_idle(**_: Any) -> None:
 signals.setup_logging.connect(_keep_django_logging)
 signals.celeryd_init.connect(_watch_supervisor)
 signals.beat_embedded_init.connect(_watch_worker)
+# After the schedule's process was forked off: a thread would not go along.
+signals.worker_ready.connect(_watch_database)
 signals.worker_shutting_down.connect(_leave_when_idle)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import structlog
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
@@ -105,7 +105,7 @@ class GatewayView(APIView):
 
     def _refuse(self, error: Exception, context: dict[str, Any]) -> HttpResponse:
         request: GatewayRequest = self.request
-        if isinstance(error, DatabaseError):
+        if isinstance(error, DatabaseError | InterfaceError):
             log.warning("database_unavailable", request_id=request.request_id, exc_info=error)
             error = ServiceUnavailableError("The gateway's database is not available.")
         if not isinstance(error, GatewayError):

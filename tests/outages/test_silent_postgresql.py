@@ -166,10 +166,15 @@ def assert_that_all_goes_on(gateway: RunningGateway, database: str) -> None:
     during = "SELECT count(*) FROM billing_ledgerentry WHERE end_user = 'during'"
     before = "SELECT count(*) FROM billing_ledgerentry WHERE end_user = 'before'"
     wait_until(lambda: recorded(database, during) * 20 == recorded(database, before), "the ledger")
-    for revoked_at, status in ((datetime.now(UTC), 401), (None, 200)):
-        with psycopg.connect(database) as editing:
-            editing.execute("UPDATE keys_apikey SET revoked_at = %s", [revoked_at])
-        wait_until(lambda s=status: gateway_status(gateway, "/v1/models") == s, "an edit")
+    edit_keys(database, datetime.now(UTC))
+    wait_until(lambda: gateway_status(gateway, "/v1/models") == 401, "the key is revoked")
+    edit_keys(database, None)
+    wait_until(lambda: gateway_status(gateway, "/v1/models") == 200, "the key is good again")
+
+
+def edit_keys(database: str, revoked_at: datetime | None) -> None:
+    with psycopg.connect(database) as editing:
+        editing.execute("UPDATE keys_apikey SET revoked_at = %s", [revoked_at])
 
 
 def recorded(database: str, query: str) -> int:
