@@ -1,70 +1,23 @@
-"""The console's pages for limits and prices; the ledger, its totals and the refusals to read."""
+"""The console's pages for prices; the ledger, its totals and the refusals to read."""
 
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from billing.admin_forms import LimitForm, PriceForm
+from billing.admin_forms import PriceForm
 from billing.alert_admin import AlertAdmin as AlertAdmin
-from billing.ceilings import show_ceiling
-from billing.models import LedgerEntry, Limit, Price, RefusedCall, SpendTotal
+from billing.limit_admin import LimitAdmin as LimitAdmin
+from billing.models import LedgerEntry, Price, RefusedCall, SpendTotal
 from billing.price_book import FIGURES
 from billing.price_edits import BEGINNING, set_price
 from billing.pricing import format_usd, short_usd
 from billing.read_only_admin import ReadOnlyAdmin
-from keys.admin import ApiKeyAdmin, TeamAdmin
 
 UNKNOWN = "unknown"
-
-
-@admin.register(Limit)
-class LimitAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
-    form = LimitForm
-    list_display = ("owner", "unit", "window", "per", "shown_ceiling", "soft")
-    list_filter = ("team", "unit", "window")
-    list_select_related = ("team", "key__team")
-    autocomplete_fields = ("team", "key")
-
-    @display(description="Of", ordering="team__name")  # type: ignore[untyped-decorator]  # unfold
-    def owner(self, limit: Limit) -> str:
-        return str(limit.key or limit.team)
-
-    @display(description="Ceiling")  # type: ignore[untyped-decorator]  # unfold
-    def shown_ceiling(self, limit: Limit) -> str:
-        return show_ceiling(limit.unit, limit.ceiling)
-
-
-class LimitInline(TabularInline):  # type: ignore[misc]  # unfold brings no types
-    """A team's own limits, on the team's page."""
-
-    model = Limit
-    form = LimitForm
-    fields: tuple[str, ...] = ("unit", "window", "per", "ceiling", "soft", "alert_at")
-    extra = 0
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Limit]:
-        limits: QuerySet[Limit] = super().get_queryset(request)
-        return limits.filter(key=None).order_by("pk")
-
-
-class KeyLimitInline(LimitInline):
-    """A key's own limits, on the key's page."""
-
-    fk_name = "key"
-    fields = ("unit", "window", "ceiling", "soft", "alert_at")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Limit]:
-        limits: QuerySet[Limit] = super(LimitInline, self).get_queryset(request)
-        return limits.order_by("pk")
-
-
-TeamAdmin.inlines.append(LimitInline)
-ApiKeyAdmin.inlines.append(KeyLimitInline)
 
 
 @admin.register(Price)
@@ -143,6 +96,7 @@ for _figure in FIGURES:
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
+    nothing_yet = "A call is recorded when it has ended."
     list_display = (
         "started_at",
         "team",
@@ -171,6 +125,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
 @admin.register(SpendTotal)
 class SpendTotalAdmin(ReadOnlyAdmin):
+    nothing_yet = "They are summed up from the ledger."
     list_display = (
         "quarter",
         "team",
@@ -191,6 +146,7 @@ class SpendTotalAdmin(ReadOnlyAdmin):
 
 @admin.register(RefusedCall)
 class RefusedCallAdmin(ReadOnlyAdmin):
+    nothing_yet = "One appears when a call is refused before it reaches a provider."
     list_display = ("at", "team", "key_name", "requested_model", "code", "message", "request_id")
     list_display_links = ("request_id",)
     search_fields = ("request_id__exact",)

@@ -66,11 +66,23 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
         widget=UnfoldAdminTextInputWidget(),
         help_text="US dollars such as 100.00 for a budget, else a whole number.",
     )
-    alert_at = SharesField(help_text="Shares of the ceiling to alert at, such as 0.5, 0.8, 1.")
+    alert_at = SharesField(
+        help_text="Shares of the ceiling to alert at, such as 0.5, 0.8, 1. Empty: at none, or at 1 "
+        "if it only alerts."
+    )
 
     class Meta:
         model = Limit
         fields: ClassVar = [*FIXED, "ceiling", "alert_at"]
+        labels: ClassVar = {"soft": "Only alert"}
+        help_texts: ClassVar = {
+            "key": "For a limit of this key alone.",
+            "unit": "Concurrent: calls at once.",
+            "window": "Days, weeks and months begin in the team's time zone; a total never resets. "
+            "Empty for concurrent.",
+            "per": "Whether the team shares it, or each of its keys or end users has one.",
+            "soft": "Refuses nothing: calls go on beyond the ceiling.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -84,9 +96,10 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("unit") and "ceiling" in cleaned:
+        unit = self.instance.unit if self.instance.pk else cleaned.get("unit")
+        if unit and "ceiling" in cleaned:
             try:
-                cleaned["ceiling"] = parse_ceiling(cleaned["unit"], cleaned["ceiling"].strip())
+                cleaned["ceiling"] = parse_ceiling(unit, cleaned["ceiling"].strip())
             except ValueError as error:
                 self.add_error("ceiling", f"{str(error).capitalize()}.")
         if not self.errors:

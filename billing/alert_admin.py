@@ -1,5 +1,6 @@
 """The console's page of alerts: what, when, and whether each channel has told it."""
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.contrib import admin, messages
@@ -15,16 +16,18 @@ from billing.read_only_admin import ReadOnlyAdmin
 
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "title", "mailed", "posted", "last_error")
+    nothing_yet = "One appears when the use of a limit reaches a share that it alerts at."
+    list_display = ("found", "title", "mailed", "posted", "last_error")
     list_display_links = ("title",)
     list_filter = ("kind",)
     list_select_related = ("told_by",)
-    ordering = ("-created_at", "-id")
+    # Of one look, limit by limit and the highest share first.
+    ordering = ("-created_at", "-key")
     actions = ("send_again",)
     fields = (
         "title",
         "text",
-        "created_at",
+        "found",
         "mailed",
         "posted",
         "told_by",
@@ -37,6 +40,10 @@ class AlertAdmin(ReadOnlyAdmin):
     @display(description="What")  # type: ignore[untyped-decorator]  # unfold
     def title(self, alert: Alert) -> str:
         return str(alert)
+
+    @display(description="Found", ordering="created_at")  # type: ignore[untyped-decorator]  # unfold
+    def found(self, alert: Alert) -> str:
+        return shown(alert.created_at)
 
     @display(description="Text")  # type: ignore[untyped-decorator]  # unfold
     def text(self, alert: Alert) -> str:
@@ -61,7 +68,7 @@ def told_state(alert: Alert, channel: str) -> str:
     """When a channel told an alert, or why it did not."""
     told_at = getattr(alert, TOLD_AT[channel])
     if told_at is not None:
-        return f"{told_at:%Y-%m-%d %H:%M:%S} UTC"
+        return shown(told_at)
     if alert.told_by is not None:
         summed_up = alert.told_by.kind == Alert.Kind.LIMIT_SUMMARY
         return "in a summary" if summed_up else "with a higher share"
@@ -70,3 +77,7 @@ def told_state(alert: Alert, channel: str) -> str:
     if alert.next_try_at is not None:
         return "waiting"
     return "failed" if alert.last_error else "not sent"
+
+
+def shown(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%S} UTC"

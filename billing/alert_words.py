@@ -140,7 +140,9 @@ def who_is(rule: LimitRule, subject: str, team: str, key_name: str) -> str:
 
 
 def _amount(unit: str, amount: int) -> str:
-    return f"{short_usd(amount)} USD" if unit == Unit.USD else f"{amount} {unit}"
+    if unit == Unit.USD:
+        return f"{short_usd(amount)} USD"
+    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"
 
 
 def _figure(unit: str, amount: int) -> str | int:

@@ -1,5 +1,6 @@
 """The figures of the dashboard, answered from totals and counters; each answer says "as of"."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,10 +10,12 @@ from django.db.models import Q, Sum
 
 from billing.breakdown import Breakdown, breakdown
 from billing.day_range import DayRange, local_day
+from billing.ledger_use import may_be_in_ledger
 from billing.models import Counter, Limit, Per, SpendTotal, Unit
 from billing.periods import period_of
 from billing.spend import Sums, total
 from billing.totals import LATENCY_BUCKETS_MS
+from billing.uncounted_use import uncounted_use
 
 PERCENTILES = (50, 95, 99)
 
@@ -53,8 +56,8 @@ class LimitUse:
 
     @property
     def percent(self) -> int:
-        """Used of the ceiling, whole percent, at most 100; a ceiling of nothing is full."""
-        return min(100, self.used * 100 // self.ceiling) if self.ceiling else 100
+        """Used of the ceiling, whole percent; a ceiling of nothing is full."""
+        return self.used * 100 // self.ceiling if self.ceiling else 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +128,30 @@ def limits_in_use(now: datetime, *, team_id: int | None = None) -> tuple[LimitUs
     ):
         counters.setdefault(counter.limit_id, []).append(counter)
     names = _key_names(limits)
+    rows = list(limits.order_by("team__name", "pk"))
+    uncounted = uncounted_use([row for row in rows if _is_uncounted(row, counters, now)], now)
     return tuple(
-        _limit_use(limit, counter, names, now)
-        for limit in limits.order_by("team__name", "pk")
-        for counter in counters.get(limit.pk, [None])
+        use
+        for row in rows
+        for use in _limit_uses(
+            row, uncounted.get(row.pk) or _counted(row, counters.get(row.pk, [])), names, now
+        )
     )
+
+
+def _is_uncounted(limit: Limit, counters: Mapping[int, Any], now: datetime) -> bool:
+    """Nothing counts a soft limit, nor a new one before the first call under it."""
+    start = period_of(limit.window, limit.timezone, now).start
+    return limit.soft or (limit.pk not in counters and may_be_in_ledger(limit, start))
+
+
+def _counted(limit: Limit, counters: Sequence[Any]) -> dict[str, int]:
+    # What workers hold is not yet used, but for calls at once: those are nothing but held.
+    at_once = limit.unit == Unit.CONCURRENT
+    return {
+        counter.subject: counter.taken - (0 if at_once else int(counter.held or 0))
+        for counter in counters
+    }
 
 
 def _key_names(limits: Any) -> dict[str, str]:
@@ -137,25 +159,22 @@ def _key_names(limits: Any) -> dict[str, str]:
     return {str(key_id): name for key_id, name in rows}
 
 
-def _limit_use(limit: Limit, counter: Any, names: dict[str, str], now: datetime) -> LimitUse:
-    used = 0
-    if counter is not None:
-        # What workers hold is not yet used, but for calls at once: those are nothing but held.
-        held = 0 if limit.unit == Unit.CONCURRENT else int(counter.held or 0)
-        used = counter.taken - held
-    subject = names.get(counter.subject, counter.subject) if counter is not None else ""
-    return LimitUse(
-        limit_id=limit.pk,
-        team_id=limit.team_id,
-        team=limit.team.name,
-        subject=limit.key.name if limit.key else subject,
-        unit=limit.unit,
-        window=limit.window,
-        soft=limit.soft,
-        ceiling=limit.ceiling,
-        used=used,
-        reset_at=period_of(limit.window, limit.timezone, now).end,
-    )
+def _limit_uses(
+    limit: Limit, used: Mapping[str, int], names: Mapping[str, str], now: datetime
+) -> Iterator[LimitUse]:
+    for subject, use in used.items() or [("", 0)]:
+        yield LimitUse(
+            limit_id=limit.pk,
+            team_id=limit.team_id,
+            team=limit.team.name,
+            subject=limit.key.name if limit.key else names.get(subject, subject),
+            unit=limit.unit,
+            window=limit.window,
+            soft=limit.soft,
+            ceiling=limit.ceiling,
+            used=use,
+            reset_at=period_of(limit.window, limit.timezone, now).end,
+        )
 
 
 def _percentile(counts: list[int], requests: int, percent: int) -> int | None:

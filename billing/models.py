@@ -79,9 +79,14 @@ class Limit(models.Model):
         ]
 
     def __str__(self) -> str:
-        window = f" per {self.window}" if self.window else ""
-        ceiling = short_usd(self.ceiling) if self.unit == Unit.USD else self.ceiling
-        return f"{ceiling} {self.unit}{window} for {self.key or self.team}"
+        if self.unit == Unit.CONCURRENT:
+            amount = f"{self.ceiling:,} calls at once"
+        elif self.unit == Unit.USD:
+            amount = f"{short_usd(self.ceiling)} USD"
+        else:
+            amount = f"{self.ceiling:,} {self.unit}"
+        window = " in total" if self.window == Window.TOTAL else f" per {self.window}"
+        return f"{amount}{window if self.window else ''} for {self.key or self.team}"
 
 
 class Counter(models.Model):

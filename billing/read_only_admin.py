@@ -20,8 +20,13 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # not generic at r
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
-    """Django checks these for every request, so a forged form changes nothing either."""
+    """Django checks these for every request, so a forged form changes nothing either.
 
+    Attributes:
+        nothing_yet: what an empty list says: when rows appear, as nobody can add one.
+    """
+
+    nothing_yet: str
     actions: tuple[str, ...] | None = None
     paginator = BoundedPaginator
     show_full_result_count = False

@@ -26,7 +26,16 @@ _OPTIONS: dict[str, Any] = {
         "y": {
             "beginAtZero": True,
             "border": {"display": False},
-            "ticks": {"color": _GREY, "maxTicksLimit": 5},
+            "ticks": {
+                "color": _GREY,
+                "maxTicksLimit": 5,
+                # Down to the nano-dollar, and never as 1.5E-5; the tooltip goes by it too.
+                "format": {
+                    "notation": "standard",
+                    "minimumFractionDigits": 0,
+                    "maximumFractionDigits": 9,
+                },
+            },
         },
     },
 }

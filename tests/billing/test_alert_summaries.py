@@ -65,7 +65,7 @@ def test_six_are_told_one_by_one_and_the_rest_together(limit, box, hook, sweep):
     summary = box.mails[-1]
     assert str(summary["subject"]).endswith(", and 93 more such alerts")
     text = summary.get_content()
-    assert text.count("has used 100 % of its limit of 1 requests per minute") == 50
+    assert text.count("has used 100 % of its limit of 1 request per minute") == 50
     assert "and 44 more" in text
     assert b'"type":"alert.limit_summary"' in hook.posts[-1].body
     assert b'"count":94' in hook.posts[-1].body

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from billing.models import LedgerEntry, Limit, Price, RefusedCall, SpendTotal
+from billing.models import Alert, LedgerEntry, Limit, Price, RefusedCall, SpendTotal
 from billing.pricing import NANO_PER_USD
 from keys.models import ApiKey, Team, User
 from tests.billing.ledger_filling import NOON, call, fill
@@ -80,6 +80,16 @@ def test_a_bad_limit_is_refused_by_field(console, team, field, changed):
     assert answer.status_code == 200
     assert list(answer.context["adminform"].form.errors) == [field]
     assert not Limit.objects.exists()
+
+
+def test_the_list_says_what_each_limit_does(console, team):
+    of = {"team": team, "unit": "tokens", "window": "day"}
+    Limit.objects.create(**of, ceiling=2_000_000, alert_at=[0.8, 0.07])
+    Limit.objects.create(**of, ceiling=5, soft=True, per="end_user")
+    text = console.get(LIMITS).content.decode()
+    hard, soft = ("2,000,000", "refuses", "7 %, 80 %"), ("only alerts", "each end user")
+    for words in (*hard, *soft, "100 %"):
+        assert words in text
 
 
 def test_calls_at_once_have_no_window(console, team):
@@ -188,6 +198,17 @@ def test_what_happened_can_be_read_and_not_forged(console):
         for path in (f"{pages}add/", f"{pages}{row.pk}/change/", f"{pages}{row.pk}/delete/"):
             assert console.post(path, {"team": "forged", "post": "yes"}).status_code == 403
         assert model._default_manager.get() == row
+
+
+def test_an_empty_list_asks_nobody_to_add_what_nobody_can(console):
+    for model in (LedgerEntry, SpendTotal, RefusedCall, Alert):
+        page = console.get(f"/admin/billing/{model._meta.model_name}/").content.decode()
+        assert f"No {model._meta.verbose_name_plural} yet" in page
+        assert "Create a new item" not in page
+        assert "add/" not in page
+    assert "/admin/billing/limit/add/" in console.get(LIMITS).content.decode()
+    found = console.get("/admin/billing/ledgerentry/?q=other").content.decode()
+    assert "Nothing matches" in found
 
 
 def test_the_ledger_shows_dollars(console):

@@ -110,6 +110,27 @@ def test_a_limit_that_nobody_has_used_yet_shows_zero():
     assert [(use.used, use.percent) for use in limits_in_use(NOON)] == [(0, 0), (0, 100)]
 
 
+def test_a_limit_without_a_counter_shows_what_the_ledger_says():
+    team = Team.objects.create(name="research")
+    soft = {"team": team, "unit": "usd", "window": "month", "soft": True}
+    Limit.objects.create(**soft, ceiling=10)
+    Limit.objects.create(**soft, ceiling=10, per="key")
+    Limit.objects.create(team=team, unit="tokens", window="minute", ceiling=1000, soft=True)
+    Limit.objects.create(team=team, unit="requests", window="total", ceiling=4)
+    fill(
+        call(team_id=team.pk, key_id=1, cost_nano_usd=9),
+        call(team_id=team.pk, key_id=2, cost_nano_usd=3),
+        call(team_id=team.pk, started_at=NOON - timedelta(days=40)),
+    )
+    assert sorted((use.soft, use.used, use.percent) for use in limits_in_use(NOON)) == [
+        (False, 3, 75),
+        (True, 3, 30),
+        (True, 9, 90),
+        (True, 12, 120),
+        (True, 300, 30),
+    ]
+
+
 def walk(wanted, rows):
     cursor, ids = "", []
     while True:

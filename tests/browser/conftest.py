@@ -48,7 +48,8 @@ def visit(transactional_db: None) -> tuple[str, str]:
     user, _ = create_administrator("ada", "correct-horse-battery")
     team = Team.objects.create(name="research")
     create_limit(team, unit="usd", window="month", ceiling=5_000_000_000)
-    entry = call(team_id=team.pk, started_at=datetime.now(UTC))
+    # So little that a chart would write it as 1.5E-5.
+    entry = call(team_id=team.pk, started_at=datetime.now(UTC), cost_nano_usd=15_000)
     fill(entry)
     client = Client()
     client.force_login(user)

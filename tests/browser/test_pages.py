@@ -40,6 +40,16 @@ def test_the_chart_is_drawn(console: Console):
     assert page.evaluate(drawn) == 30
 
 
+def test_the_axis_of_a_small_cost_is_in_plain_decimals(console: Console):
+    page = console.open("/")
+    labels = (
+        "Chart.getChart(document.querySelector('canvas.chart')).scales.y.ticks.map(it => it.label)"
+    )
+    shown = page.evaluate(labels)
+    assert len(shown) > 2
+    assert [label for label in shown if not label.replace(".", "", 1).isdigit()] == []
+
+
 def test_every_field_of_the_log_has_a_label(console: Console):
     page = console.open("/logs/")
     bare = "[...document.querySelectorAll('.console :is(input, select)')]"

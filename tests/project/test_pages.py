@@ -151,7 +151,7 @@ def test_limits_are_shown_with_what_is_used(console, team):
     create_limit(team, unit="requests", window="minute", ceiling=0)
     shown = text_of(console, "/")
     assert "research requests per minute 0 of 0 100 %" in shown
-    assert "research usd per month $0.00 of $5.00 0 %" in shown
+    assert "research budget per month $0.00 of $5.00 0 %" in shown
 
 
 @pytest.mark.parametrize(
