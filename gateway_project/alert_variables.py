@@ -7,7 +7,9 @@ Neither a password nor a webhook's address is ever repeated: such an address may
 import re
 from base64 import b64decode
 from dataclasses import dataclass
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
+
+from gateway_project.url_reading import split_url
 
 _DEFAULT_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465, "smtp+ssl": 465}
 _ADDRESS = re.compile(r"[^\s@<>(),;:\"\\\[\]]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
@@ -35,7 +37,7 @@ class MailServer:
 
 
 def mail_server(text: str) -> MailServer:
-    url = _url(text)
+    url = split_url(text)
     if url.scheme not in _DEFAULT_PORTS:
         raise ValueError("must begin with smtp://, smtp+tls:// (STARTTLS) or smtps://")
     if not url.hostname or url.path.strip("/") or url.fragment:
@@ -61,7 +63,7 @@ def mail_address(text: str) -> str:
 
 
 def webhook_url(text: str) -> str:
-    url = _url(text)
+    url = split_url(text)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("must begin with http:// or https:// and name a host")
     if url.username or url.password:
@@ -82,12 +84,3 @@ def webhook_key(text: str) -> bytes:
     if not key:
         raise ValueError("begins with whsec_ but is no base64 after it")
     return key
-
-
-def _url(text: str) -> SplitResult:
-    try:
-        url = urlsplit(text)
-        _ = url.port
-    except ValueError:
-        raise ValueError("is not a URL (is a special character not percent-encoded?)") from None
-    return url

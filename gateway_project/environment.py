@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from gateway_project.alert_variables import (
     MailServer,
@@ -23,6 +23,7 @@ from gateway_project.alert_variables import (
     webhook_key,
     webhook_url,
 )
+from gateway_project.url_reading import split_url
 
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
@@ -224,18 +225,8 @@ def _host(text: str) -> str:
         raise ValueError(f"must be an IP address or a host name, not {text!r}") from None
 
 
-def _url(text: str) -> SplitResult:
-    try:
-        url = urlsplit(text)
-        _ = url.port
-    except ValueError:
-        # Not repeated: it may hold a password.
-        raise ValueError("is not a URL (is a special character not percent-encoded?)") from None
-    return url
-
-
 def _database(text: str) -> Database:
-    url = _url(text)
+    url = split_url(text)
     if url.scheme == "sqlite":
         return _sqlite(text)
     if url.scheme not in ("postgresql", "postgres"):
@@ -264,7 +255,7 @@ def _sqlite(text: str) -> Database:
 
 
 def _redis_url(text: str) -> str:
-    if _url(text).scheme not in ("redis", "rediss", "unix"):
+    if split_url(text).scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must begin with redis://, rediss:// or unix://")
     return text
 
@@ -334,7 +325,7 @@ def _file(text: str) -> Path:
 
 
 def _origin(text: str) -> str:
-    url = _url(text)
+    url = split_url(text)
     plain = not (url.path.strip("/") or url.query or url.fragment or url.username)
     if url.scheme not in ("http", "https") or not url.hostname or not plain:
         raise ValueError(f"must be like https://gateway.example, without a path, not {text!r}")
