@@ -215,10 +215,17 @@ class Killer:
 
     def at(self, point: str, *, nth: int = 3, task: str = "") -> None:
         """Have whoever comes to a fault point kill itself there."""
-        struck = self._watched.points / "struck"
+        self.arm(point, nth)
+        self.await_strike(point, task)
+
+    def arm(self, point: str, nth: int) -> None:
         being_written = self._watched.points / "being-written"
         being_written.write_text(f"{point} {nth}")
         being_written.rename(self._watched.points / "armed")
+
+    def await_strike(self, point: str, task: str) -> None:
+        """At the point that was armed, sending a task that leads there."""
+        struck = self._watched.points / "struck"
         for _ in range(3):
             if task:
                 self.send(task)

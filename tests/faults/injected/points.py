@@ -35,10 +35,8 @@ CELERY_POINTS = {
     "billing.spend:unpriced_entries": "routing.price_unpriced_calls",
 }
 # Only with calls to price. The first is passed once for a page of them.
-CORRECTION_POINTS = {
-    "billing.corrections:post": "routing.price_unpriced_calls",
-    "billing.corrections:backfill_prices": "routing.price_unpriced_calls",
-}
+CORRECTING_TASK = "routing.price_unpriced_calls"
+CORRECTION_POINTS = ["billing.corrections:post", "billing.corrections:backfill_prices"]
 _passed = Counter[str]()
 
 
