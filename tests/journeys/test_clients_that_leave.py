@@ -48,8 +48,10 @@ class Left:
 @pytest.fixture(scope="module")
 def gateway(install, upstream):
     providers, models = [], []
+    # On a busy machine the provider may be silent for longer than a second.
+    patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     for mode in MODES:
-        for provider in configuration.providers(upstream, on_disconnect=mode):
+        for provider in configuration.providers(upstream, on_disconnect=mode, **patient):
             name = f"{provider['name']}-{mode}"
             providers.append(provider | {"name": name})
             models.append(configuration.model(f"{provider['kind']}-{mode}", (name, f"up-{name}")))
@@ -78,6 +80,7 @@ def test_G9_F14_50_clients_leave_at_random_bytes(gateway, upstream, kind, mode):
 
 
 @pytest.mark.faults
+@pytest.mark.once
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", PATHS)
 def test_G9_1000_clients_leave_at_random_bytes(gateway, upstream, kind, mode):
