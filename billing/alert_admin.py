@@ -1,7 +1,7 @@
 """The console's page of alerts: what, when, and whether each channel has told it."""
 
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -14,12 +14,27 @@ from billing.models import Alert
 from billing.read_only_admin import ReadOnlyAdmin
 
 
+class MessageFilter(admin.SimpleListFilter):
+    """Thousands may be in summaries; what was sent is then a few."""
+
+    title = "message"
+    parameter_name = "message"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("own", "of its own"), ("other", "with another alert")]
+
+    def queryset(self, request: HttpRequest, alerts: QuerySet[Alert]) -> QuerySet[Alert]:
+        if self.value() is None:
+            return alerts
+        return alerts.filter(told_by__isnull=self.value() == "own")
+
+
 @admin.register(Alert)
 class AlertAdmin(ReadOnlyAdmin):
     nothing_yet = "One appears when the use of a limit reaches a share that it alerts at."
     list_display = ("found", "title", "mailed", "posted", "last_error")
     list_display_links = ("title",)
-    list_filter = ("kind",)
+    list_filter = (MessageFilter, "kind")
     list_select_related = ("told_by",)
     # Of one look, limit by limit and the highest share first.
     ordering = ("-created_at", "-key")

@@ -19,6 +19,7 @@ from keys.admin import ApiKeyAdmin, TeamAdmin
 @admin.register(Limit)
 class LimitAdmin(ModelAdmin):  # type: ignore[misc]  # unfold brings no types
     form = LimitForm
+    fields = (*FIXED, "ceiling", "alert_at")
     list_display = ("owner", "unit", "window", "counted_for", "shown_ceiling", "effect", "alerts")
     list_display_links = ("owner",)
     list_filter = ("team", "unit", "window", "soft")

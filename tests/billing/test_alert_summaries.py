@@ -81,6 +81,8 @@ def test_each_is_recorded_all_the_same_and_the_console_says_how_it_was_told(
     page = admin_client.get(f"/admin/billing/alert/?told_by__id__exact={summary.pk}")
     assert page.context["cl"].result_count == 3
     assert "in a summary" in page.content.decode()
+    sent = admin_client.get("/admin/billing/alert/?message=own")
+    assert sent.context["cl"].result_count == 7
 
 
 def test_an_hour_of_it_is_ten_messages(limit, box, sweep):
