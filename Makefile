@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 	--require-hashes --only-binary :all:
 # What `make test-faults` does side by side.
-FAULTS := faults-on-sqlite faults-on-postgresql outages-of-postgresql other-faults
+FAULTS := crowds-and-kills-on-sqlite crowds-and-kills-on-postgresql journeys-on-sqlite \
+	journeys-on-postgresql long-outages other-outages
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-faults $(FAULTS) lint bench screenshots help
@@ -27,17 +28,17 @@ test-faults: $(VENV)/installed-for-tests ## crowds, kills and outages at full si
 # Where make can do it (from 4.0 on).
 SHOWN_WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 # With ARGS a part may have nothing to do, which is pytest's exit code 5.
-PYTEST_FAULTS = $(BIN)/python -m pytest -s $(ARGS) $(1) $(if $(ARGS),|| test $$? = 5)
+PYTEST_FAULTS = @$(BIN)/python -m pytest -s $(ARGS) -m $(1) $(if $(ARGS),|| test $$? = 5)
+LONG_OUTAGES := $(addprefix tests/outages/test_,postgresql_outage.py celery_outage.py full_disk.py)
 
-faults-on-sqlite:
-	@$(call PYTEST_FAULTS,-m "faults and not once" --database sqlite)
-faults-on-postgresql:
-	@$(call PYTEST_FAULTS,-m "faults and not once" --database postgresql)
-outages-of-postgresql:
-	@$(call PYTEST_FAULTS,-m "faults and once" --database sqlite $(OUTAGES_OF_POSTGRESQL))
-other-faults:
-	@$(call PYTEST_FAULTS,-m "faults and once" --database sqlite --ignore $(OUTAGES_OF_POSTGRESQL))
-OUTAGES_OF_POSTGRESQL := tests/outages/test_postgresql_outage.py
+$(filter crowds-%,$(FAULTS)): crowds-and-kills-on-%:
+	$(call PYTEST_FAULTS,"faults and not once" --database $* tests/faults)
+$(filter journeys-%,$(FAULTS)): journeys-on-%:
+	$(call PYTEST_FAULTS,"faults and not once" --database $* --ignore tests/faults)
+long-outages:
+	$(call PYTEST_FAULTS,"faults and once" $(LONG_OUTAGES))
+other-outages:
+	$(call PYTEST_FAULTS,"faults and once" $(addprefix --ignore ,$(LONG_OUTAGES)))
 
 lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migrations
 	$(BIN)/ruff check

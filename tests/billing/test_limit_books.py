@@ -103,7 +103,7 @@ OPTIONS = settings(
 )
 
 
-MANY = settings(OPTIONS, max_examples=100)
+MANY = settings(OPTIONS, max_examples=30)
 
 
 @pytest.fixture
@@ -122,13 +122,13 @@ def test_books_balance_while_commits_fail_and_nobody_knows():
 
 
 @pytest.mark.faults
-def test_books_balance_over_a_hundred_stories():
+def test_books_balance_over_thirty_stories():
     run_state_machine_as_test(Books, settings=MANY)
 
 
 @pytest.mark.faults
 @pytest.mark.usefixtures("_giving_up_is_quick")
-def test_books_balance_over_a_hundred_stories_of_failing_commits():
+def test_books_balance_over_thirty_stories_of_failing_commits():
     run_state_machine_as_test(FailingBooks, settings=MANY)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,6 +74,7 @@ class Crowd:
         self._port = port
         self._deadline = time.monotonic() + patience_seconds
         self._missing = enough
+        self._random = random.Random(port)  # noqa: S311 - moments, not secrets
 
     async def ask_at_once(self, requests: list[bytes]) -> list[Reply]:
         """Everybody connects, then everybody sends in the same moment."""
@@ -82,7 +84,9 @@ class Crowd:
     async def _ask_until_settled(self, request: bytes, start: asyncio.Barrier) -> Reply:
         reply, tries = await ask(self._port, request, start=start), 1
         while reply.may_be_retried and time.monotonic() < self._deadline:
-            await asyncio.sleep(float(reply.headers["retry-after"]))
+            # Spread out: that all ask in one moment was the first time's.
+            spread = self._random.uniform(1, 3)
+            await asyncio.sleep(float(reply.headers["retry-after"]) * spread)
             reply, tries = await ask(self._port, request), tries + 1
         if reply.is_whole:
             self._missing -= 1

@@ -21,7 +21,7 @@ from tests.loopback import wait_until
 
 SECRET, UNPRICED_SECRET = make_secret(), make_secret()
 CALLERS = 12
-SAMPLE_SECONDS = 0.25
+SAMPLE_SECONDS = 0.5
 # What a call may be asked for: mostly short answers, some short streams, and a few long ones,
 # which are what a kill cuts off.
 LONG_WORDS = 400
