@@ -36,16 +36,11 @@ def _broker() -> dict[str, Any]:
             "broker_url": settings.REDIS_URL,
             "broker_transport_options": {"visibility_timeout": 600},
         }
-    folder = Path(settings.DATA_DIR) / "broker"
-    messages, control = folder / "messages", folder / "control"
-    for needed in (messages, control):
-        needed.mkdir(mode=0o700, parents=True, exist_ok=True)
     return {
-        "broker_url": "filesystem://localhost",
+        "broker_url": "folder://localhost",
+        "broker_transport": "gateway_project.folder_broker:Transport",
         "broker_transport_options": {
-            "data_folder_in": str(messages),
-            "data_folder_out": str(messages),
-            "control_folder": str(control),
+            "folder": str(Path(settings.DATA_DIR) / "broker" / "messages"),
         },
     }
 
