@@ -17,6 +17,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 from billing import recalls
 from billing.chunks import chunk
 from billing.counters import Give, Reading, Take
+from billing.estimate import Estimate
 from billing.models import Counter, Holding
 from keys.errors import ServiceUnavailableError
 from tests.billing.limit_machine import WORKERS, Books, Worker
@@ -49,9 +50,17 @@ class FailingBooks(Books):
     def may_be_away(self, outcome: BaseException) -> bool:
         return isinstance(outcome, ServiceUnavailableError)
 
+    def admit(self, calls: Sequence[tuple[Worker, Estimate]], user: str) -> None:
+        # A fault that strikes while a worker gives back is over when the outcomes are judged.
+        self.struck = {worker.id for worker in self.workers if self._has_fault(worker)}
+        super().admit(calls, user)
+
     def can_give_back(self, worker: Worker) -> bool:
+        return worker.id not in self.struck and not self._has_fault(worker)
+
+    def _has_fault(self, worker: Worker) -> bool:
         assert isinstance(worker.store, FailingStore)
-        return not worker.store.fault
+        return bool(worker.store.fault)
 
     def teardown(self) -> None:
         for who in range(len(self.workers)):
