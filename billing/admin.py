@@ -141,7 +141,8 @@ class SpendTotalAdmin(ReadOnlyAdmin):
 
     @display(description="Cost USD")  # type: ignore[untyped-decorator]  # unfold
     def cost(self, total: SpendTotal) -> str:
-        return format_usd(total.cost_nano_usd)
+        unknown = total.unpriced_entries > 0 and not total.cost_nano_usd
+        return UNKNOWN if unknown else format_usd(total.cost_nano_usd)
 
 
 @admin.register(RefusedCall)

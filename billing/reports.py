@@ -4,6 +4,7 @@ Answers are JSON-ready dicts in the shapes of the gateway's API; money is decima
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +16,8 @@ from billing.limit_rules import rule_of
 from billing.models import Counter, LabelTotal, LedgerEntry, Price, SpendTotal, Unit
 from billing.price_book import FIGURES
 from billing.pricing import format_usd
+from billing.spend import UNPRICED_IN_LEDGER, Sums
+from billing.totals import SPEND_SUMS, spend_sums
 from keys.caller import Caller
 from keys.errors import InvalidRequestError
 
@@ -25,6 +28,8 @@ def usage_day(
     caller: Caller, day: str | None, *, scope: str, end_user: str, now: datetime
 ) -> dict[str, Any]:
     """A day of the caller's team in the team's zone: sums of all of it, and its newest records.
+
+    The cost is None where nothing but entries of unknown price is behind it.
 
     Args:
         day: YYYY-MM-DD; None means today.
@@ -45,13 +50,13 @@ def usage_day(
     entries = LedgerEntry.objects.filter(started_at__gte=days.start, started_at__lt=days.end, **own)
     if end_user:
         entries = entries.filter(end_user=end_user)
-    cost, tokens, requests = _day_sums(days, own, end_user, entries)
+    sums = _day_sums(days, own, end_user, entries)
     newest = entries.order_by("-started_at", "-id")[:MOST_RECORDS]
     return {
         "date": chosen.isoformat(),
-        "total_cost": format_usd(cost),
-        "total_tokens": tokens,
-        "request_count": requests,
+        "total_cost": _usd(sums.cost_nano_usd if sums.cost_known else None),
+        "total_tokens": sums.input_tokens + sums.output_tokens,
+        "request_count": sums.requests,
         "records": [_record(entry, zone) for entry in newest],
     }
 
@@ -70,41 +75,50 @@ def _receipt(rows: QuerySet[LedgerEntry]) -> dict[str, Any] | None:
     entries = list(rows.order_by("started_at", "entry"))
     if not entries:
         return None
-    known = [entry.cost_nano_usd for entry in entries if entry.cost_nano_usd is not None]
     prices = _prices(entry.price_version for entry in entries)
     return {
         "request_id": entries[0].request_id,
         "team": entries[0].team,
         "key_name": entries[0].key_name,
-        "total_cost": format_usd(sum(known)) if known else None,
+        "total_cost": _usd(_total_cost(entries)),
         "entries": [_receipt_entry(entry, prices) for entry in entries],
         "attempts": entries[0].attempts,
         "limits": _charged(entries),
     }
 
 
+def _total_cost(entries: Iterable[LedgerEntry]) -> int | None:
+    sums = [dict(zip(SPEND_SUMS, spend_sums(entry), strict=True)) for entry in entries]
+    whole = Sums(
+        **{name: sum(one[name] for one in sums) for name in ("cost_nano_usd", "unpriced_entries")}
+    )
+    return whole.cost_nano_usd if whole.cost_known else None
+
+
 def _day_sums(
     days: DayRange, own: dict[str, Any], end_user: str, entries: QuerySet[LedgerEntry]
-) -> tuple[int, int, int]:
-    """Cost, tokens and requests; from totals, unless only the day's entries know."""
-    sums = {"cost": Sum("cost_nano_usd"), "input": Sum("input_tokens"), "out": Sum("output_tokens")}
-    requests: Any = Sum("requests")
+) -> Sums:
+    """From totals, unless only the day's entries know."""
+    sums: dict[str, Any] = {
+        name: Sum(name) for name in ("cost_nano_usd", "input_tokens", "output_tokens", "requests")
+    }
     rows: QuerySet[Any]
     if not end_user:
         rows = SpendTotal.objects.filter(quarter__gte=days.start, quarter__lt=days.end, **own)
+        sums["unpriced_entries"] = Sum("unpriced_entries")
     elif "key_id" not in own:
         rows = LabelTotal.objects.filter(
             kind=LabelTotal.Kind.END_USER, label=end_user, day=days.first, **own
         )
     else:
-        rows, requests = entries, Count("id", filter=Q(entry=0))
-    row = rows.aggregate(**sums, requests=requests)
+        rows, sums["requests"] = entries, Count("id", filter=Q(entry=0))
     # A sum of large integers is a decimal to PostgreSQL.
-    return (
-        int(row["cost"] or 0),
-        int(row["input"] or 0) + int(row["out"] or 0),
-        int(row["requests"] or 0),
-    )
+    found = Sums(**{name: int(sum_ or 0) for name, sum_ in rows.aggregate(**sums).items()})
+    if end_user and found.requests and not found.cost_nano_usd:
+        # Nothing was spent, or nothing is known of what was: the totals of labels cannot tell.
+        unpriced = entries.aggregate(unpriced=UNPRICED_IN_LEDGER)["unpriced"]
+        return replace(found, unpriced_entries=unpriced)
+    return found
 
 
 def _record(entry: LedgerEntry, zone: ZoneInfo) -> dict[str, Any]:

@@ -41,12 +41,15 @@ _TOTAL_SUMS = {
     "sum_cost": Sum("cost_nano_usd"),
     "sum_unpriced": Sum("unpriced_entries"),
 }
+# A correction that priced an entry later on takes it off again.
+UNPRICED_IN_LEDGER = Count("id", filter=Q(cost_nano_usd=None)) - Count(
+    "id", filter=Q(flags__icontains=BACKFILLED)
+)
 _LEDGER_SUMS = {
     **_TOTAL_SUMS,
     "sum_requests": Count("id", filter=Q(entry=0)),
     "sum_errors": Count("id", filter=Q(entry=0, status=EntryStatus.ERROR)),
-    "sum_unpriced": Count("id", filter=Q(cost_nano_usd=None))
-    - Count("id", filter=Q(flags__icontains=BACKFILLED)),
+    "sum_unpriced": UNPRICED_IN_LEDGER,
 }
 _SUMS = tuple(_TOTAL_SUMS)
 

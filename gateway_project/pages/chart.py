@@ -53,7 +53,10 @@ def spend_chart(days: Sequence[DaySpend]) -> Chart:
     spent = {
         "label": "USD",
         # Strings: the chart reads them, and no amount becomes a binary fraction here.
-        "data": [format_usd(day.sums.cost_nano_usd) for day in days],
+        # A day of which nothing is known has no bar.
+        "data": [
+            format_usd(day.sums.cost_nano_usd) if day.sums.cost_known else None for day in days
+        ],
         "backgroundColor": "var(--color-primary-500)",
         "borderRadius": 4,
     }

@@ -27,7 +27,11 @@ def _object(properties: Schema, required: tuple[str, ...] = (), *, more: bool = 
 
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
-_USD: Schema = {"type": "string", "description": "Decimal, in USD."}
+_USD: Schema = {
+    "type": "string",
+    "nullable": True,
+    "description": "Decimal, in USD; null while nothing but calls of unknown price is behind it.",
+}
 _OPENAI_ERROR = _object(
     {
         "error": _object(

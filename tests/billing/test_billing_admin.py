@@ -219,6 +219,13 @@ def test_the_ledger_shows_dollars(console):
         assert "1500000000" not in text
 
 
+def test_a_total_of_unknown_cost_says_so(console):
+    fill(call(cost_nano_usd=None))
+    page = console.get("/admin/billing/spendtotal/").content.decode()
+    assert "unknown" in page
+    assert "0.000000000" not in page
+
+
 def test_the_ledgers_page_counts_no_further_than_people_page(console, monkeypatch):
     monkeypatch.setattr("billing.read_only_admin.MOST_ROWS_COUNTED", 3)
     fill(*(call() for _ in range(5)))

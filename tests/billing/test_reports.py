@@ -79,6 +79,33 @@ def test_an_unknown_cost_is_null():
     assert day()["records"][0]["cost"] is None
 
 
+@pytest.mark.parametrize("scope", ["team", "key"])
+@pytest.mark.parametrize("end_user", ["", "alice"])
+def test_a_day_of_unknown_cost_has_no_total(scope, end_user):
+    fill(call(end_user="alice", cost_nano_usd=None))
+    usage = day(scope=scope, end_user=end_user)
+    assert (usage["total_cost"], usage["request_count"]) == (None, 1)
+    # What is known is told, though more is unknown.
+    fill(call(end_user="alice"))
+    assert day(scope=scope, end_user=end_user)["total_cost"] == "0.000725000"
+
+
+@pytest.mark.parametrize("end_user", ["", "alice"])
+def test_a_day_that_was_priced_at_nothing_later_on_costs_nothing(end_user):
+    unpriced = call(end_user="alice", cost_nano_usd=None)
+    fill(unpriced)
+    free = replace(unpriced, entry=1, status="correction", cost_nano_usd=0)
+    fill(replace(free, flags=("backfilled", "corrects_0")))
+    assert day(end_user=end_user)["total_cost"] == "0.000000000"
+    assert receipt(CALLER, unpriced.request_id)["total_cost"] == "0.000000000"
+
+
+@pytest.mark.parametrize("end_user", ["", "alice"])
+def test_a_day_of_calls_that_cost_nothing_has_a_total(end_user):
+    fill(call(end_user="alice", cost_nano_usd=0))
+    assert day(end_user=end_user)["total_cost"] == "0.000000000"
+
+
 def test_a_further_paid_attempt_costs_but_is_not_another_request():
     fill(call(request_id="r"), call(request_id="r", entry=1))
     assert (day()["request_count"], day()["total_cost"]) == (1, "0.001450000")
@@ -196,6 +223,11 @@ def test_a_receipt_lists_entries_attempts_prices_and_limits():
         ("key", "tokens", "minute", 150),
         ("team", "concurrent", None, 0),
     ]
+
+
+def test_a_failed_attempt_that_cost_nothing_makes_no_unknown_price_known():
+    fill(call(request_id="r", cost_nano_usd=0), call(request_id="r", entry=1, cost_nano_usd=None))
+    assert receipt(CALLER, "r")["total_cost"] is None
 
 
 def test_a_request_of_unknown_price_has_no_total():

@@ -1,5 +1,6 @@
 """The console's pages, as a signed-in administrator gets them."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -120,6 +121,13 @@ def test_the_dashboard_shows_what_was_spent_by_whom(console):
     assert "median; p95 500 ms" in shown
     assert "20 % of input cached" in shown
     assert "As of" in shown
+
+
+def test_a_day_of_unknown_cost_has_no_bar_and_no_zero(console):
+    fill(call(started_at=datetime.now(UTC), cost_nano_usd=None))
+    page = console.get("/")
+    assert json.loads(page.context["chart"].data)["datasets"][0]["data"][-1] is None
+    assert "unknown" in page.content.decode()
 
 
 def test_a_call_is_on_the_dashboard_as_soon_as_it_is_in_the_ledger(console):
