@@ -15,7 +15,8 @@ from pathlib import Path
 from django.db import transaction
 
 from billing.charging import release_holdings
-from billing.journal import Journal, lock_path
+from billing.journal import Journal
+from billing.journal_folder import lock_path
 from billing.models import Worker
 
 _FOLDER_NAME = "folder-id"
@@ -40,13 +41,27 @@ def host_of(directory: Path) -> str:
 
 def register(journal: Journal, now: datetime) -> int:
     """Make the row of a worker that has its journal; returns the worker's id."""
-    worker = Worker.objects.create(
+    # An earlier try may have been committed unheard.
+    worker, _ = Worker.objects.get_or_create(
         name=journal.worker,
-        host=host_of(journal.directory),
-        journal=lock_path(journal.directory, journal.worker).name,
-        started_at=now,
+        defaults={
+            "host": host_of(journal.directory),
+            "journal": lock_path(journal.directory, journal.worker).name,
+            "started_at": now,
+        },
     )
     return worker.pk
+
+
+def is_registered(worker_id: int, journal: Journal) -> bool:
+    """Whether a living worker still has its row, which then names the folder as it is now: its
+    id may have been removed with it."""
+    rows = Worker.objects.filter(id=worker_id, name=journal.worker)
+    known = rows.values_list("host", flat=True).first()
+    host = host_of(journal.directory)
+    if known not in (None, host):
+        rows.update(host=host)
+    return known is not None
 
 
 def retire(worker_id: int) -> None:

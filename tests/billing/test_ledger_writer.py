@@ -7,7 +7,8 @@ from django.db import connection
 
 from billing import ledger_writer
 from billing.entries import Charge, Entry, Refusal
-from billing.journal import Journal, segment_paths
+from billing.journal import Journal
+from billing.journal_folder import segment_paths
 from billing.journal_lines import read_journal
 from billing.ledger_writer import LedgerWriter
 from billing.models import LedgerEntry, RefusedCall
