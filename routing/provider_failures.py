@@ -24,7 +24,11 @@ from routing.errors import (
     UpstreamRateLimitedError,
     UpstreamRefusedRequestError,
 )
-from routing.wire.usage_reading import read_anthropic_usage, read_openai_usage
+from routing.wire.usage_reading import (
+    read_anthropic_usage,
+    read_openai_usage,
+    usage_in_error,
+)
 
 LONGEST_RETRY_AFTER_SECONDS: Final = 600.0
 # An account without funds does not recover while a caller waits.
@@ -138,17 +142,12 @@ def _said(body: bytes, host: str) -> _Said:
         value = error.get(name)
         return clean(value, host) if isinstance(value, str) else None
 
-    return _Said(
-        text("message") or "", text("type"), text("code"), text("param"), _usage(content, error)
-    )
+    return _Said(text("message") or "", text("type"), text("code"), text("param"), _usage(content))
 
 
-def _usage(*places: Any) -> Usage | None:
-    for place in places:
-        reported = place.get("usage") if isinstance(place, dict) else None
-        if (usage := read_openai_usage(reported) or read_anthropic_usage(reported)) is not None:
-            return usage
-    return None
+def _usage(answer: object) -> Usage | None:
+    reported = usage_in_error(answer)
+    return read_openai_usage(reported) or read_anthropic_usage(reported)
 
 
 def clean(message: str, host: str) -> str:

@@ -80,10 +80,14 @@ class Streams:
                 if first := pipe.feed(chunk):
                     return OpenStream(target, began, upstream, chunks, pipe, first)
             first = pipe.end()
-        except StreamBrokenError as error:
-            # Nothing has been sent yet, so another provider may still serve.
+        except UpstreamError as error:
             await upstream.__aexit__(*sys.exc_info())
-            raise UpstreamFailingError(error.message, usage=pipe.usage_so_far) from error
+            usage = error.usage or pipe.usage_so_far
+            if isinstance(error, StreamBrokenError):
+                # Nothing has been sent yet, so another provider may still serve.
+                raise UpstreamFailingError(error.message, usage=usage) from error
+            error.usage = usage
+            raise
         except BaseException:
             await upstream.__aexit__(*sys.exc_info())
             raise

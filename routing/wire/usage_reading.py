@@ -57,6 +57,17 @@ def read_anthropic_usage(reported: object) -> Usage | None:
     )
 
 
+def usage_in_error(answer: object) -> dict[str, Any] | None:
+    """The figures of an error, as its provider sent them: beside the error, or inside it."""
+    if type(answer) is not dict:
+        return None
+    for place in (answer, answer.get("error")):
+        usage = place.get("usage") if type(place) is dict else None
+        if usage and type(usage) is dict:
+            return usage
+    return None
+
+
 def merge_anthropic_usage(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
     """The figures of a stream so far: later ones are cumulative and replace earlier ones."""
     return earlier | {name: figure for name, figure in later.items() if figure is not None}

@@ -10,7 +10,11 @@ from routing.wire.frame_pipe import FramePipe
 from routing.wire.provider_json import read_event_data, read_object
 from routing.wire.stream_errors import stream_error
 from routing.wire.text_length import text_length, tokens_of
-from routing.wire.usage_reading import merge_anthropic_usage, read_anthropic_usage
+from routing.wire.usage_reading import (
+    merge_anthropic_usage,
+    read_anthropic_usage,
+    usage_in_error,
+)
 
 
 class AnthropicMessagesPassage:
@@ -50,6 +54,8 @@ class AnthropicMessagesPassingPipe(FramePipe):
         if event is None:
             return b""
         if name == b"error" or event.get("type") == "error":
+            if usage := usage_in_error(event):
+                self._report(usage)
             raise stream_error(event.get("error"))
         self._read(event)
         if not name:
@@ -94,6 +100,6 @@ def read_message(raw: bytes) -> dict[str, Any]:
     body = read_object(raw)
     content = body.get("content")
     if type(content) is not list or not all(type(block) is dict for block in content):
-        usage = read_anthropic_usage(body.get("usage"))
+        usage = read_anthropic_usage(usage_in_error(body))
         raise UpstreamProtocolError("The provider's answer has no content", usage=usage)
     return body

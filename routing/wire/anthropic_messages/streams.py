@@ -16,7 +16,11 @@ from routing.wire.anthropic_messages.answers import (
 from routing.wire.call import CallRequest
 from routing.wire.provider_json import number_of, object_of, read_event_data, text_of
 from routing.wire.stream_errors import stream_error
-from routing.wire.usage_reading import merge_anthropic_usage, read_anthropic_usage
+from routing.wire.usage_reading import (
+    merge_anthropic_usage,
+    read_anthropic_usage,
+    usage_in_error,
+)
 
 Json = dict[str, Any]
 
@@ -37,6 +41,8 @@ class AnthropicMessagesStreamReader:
         if event is None:
             return
         if name == b"error" or event.get("type") == "error":
+            if usage := usage_in_error(event):
+                yield self._usage(usage)
             raise stream_error(event.get("error"))
         index = number_of(event.get("index"), 0)
         match event:

@@ -13,7 +13,7 @@ from routing.wire.frame_pipe import FramePipe
 from routing.wire.provider_json import objects_of, read_event_data, read_object
 from routing.wire.stream_errors import stream_error
 from routing.wire.text_length import text_length, tokens_of
-from routing.wire.usage_reading import read_openai_usage
+from routing.wire.usage_reading import read_openai_usage, usage_in_error
 
 DONE = b"data: [DONE]\n\n"
 
@@ -71,7 +71,7 @@ class OpenAIChatPassingPipe(FramePipe):
         if chunk is None:
             return b""
         if chunk.get("error") or name == b"error":
-            self._reported = read_openai_usage(chunk.get("usage")) or self._reported
+            self._reported = read_openai_usage(usage_in_error(chunk)) or self._reported
             raise stream_error(chunk.get("error") or chunk)
         self._read(chunk)
         if self._hide_usage and "usage" in chunk:
@@ -105,7 +105,7 @@ def read_completion(raw: bytes) -> dict[str, Any]:
     body = read_object(raw)
     choices = body.get("choices")
     if type(choices) is not list or not all(type(choice) is dict for choice in choices):
-        usage = read_openai_usage(body.get("usage"))
+        usage = read_openai_usage(usage_in_error(body))
         raise UpstreamProtocolError("The provider's answer has no choices", usage=usage)
     return body
 

@@ -17,7 +17,7 @@ from routing.wire.openai_chat.answers import (
 from routing.wire.openai_chat.passing import DONE
 from routing.wire.provider_json import number_of, object_of, objects_of, read_event_data, text_of
 from routing.wire.stream_errors import stream_error
-from routing.wire.usage_reading import read_openai_usage
+from routing.wire.usage_reading import read_openai_usage, usage_in_error
 
 Json = dict[str, Any]
 
@@ -38,10 +38,11 @@ class OpenAIChatStreamReader:
         chunk = read_event_data(data)
         if chunk is None:
             return
-        usage = read_openai_usage(chunk.get("usage"))
+        is_error = bool(chunk.get("error")) or name == b"error"
+        usage = read_openai_usage(usage_in_error(chunk) if is_error else chunk.get("usage"))
         if usage:
             yield chat.UsageReported(usage)
-        if chunk.get("error") or name == b"error":
+        if is_error:
             raise stream_error(chunk.get("error") or chunk)
         for choice in objects_of(chunk.get("choices")):
             if choice.get("index"):
