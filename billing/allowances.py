@@ -76,6 +76,7 @@ class Share:
         excess: spent beyond what was held, and not yet in `taken` as last read.
         excess_posted: the part of `excess` that the ledger has added since.
         taken, ceiling, held_by_others: of the counter, as last read.
+        running_elsewhere: the part of `held_by_others` that running calls may hold.
         recalls, heard: how often idle units were called back, and up to which of these recalls
             all other holders have answered, as last read.
         tight_at: number of the tidying in which units were last called back.
@@ -100,6 +101,7 @@ class Share:
         "leaving",
         "recalls",
         "reserved",
+        "running_elsewhere",
         "slot",
         "start",
         "taken",
@@ -116,7 +118,8 @@ class Share:
         self.end = period.end or _NEVER
         self.ceiling = slot.rule.ceiling
         self.counter_id = self.idle = self.reserved = self.unposted = self.leaving = 0
-        self.excess = self.excess_posted = self.taken = self.held_by_others = 0
+        self.excess = self.excess_posted = self.taken = 0
+        self.held_by_others = self.running_elsewhere = 0
         self.last_use = self.awaited = self.edits = self.edits_read = 0
         self.recalls = self.heard = 0
         self.tight_at = _LONG_AGO
@@ -132,7 +135,7 @@ class Share:
         return self.idle + max(0, self.room)
 
     def might_have(self, amount: int) -> bool:
-        """Whether it would fit if others held nothing."""
+        """Whether it would fit if nothing ran or idled elsewhere."""
         return self.settled + self.reserved + amount <= self.ceiling
 
     @property
@@ -142,9 +145,9 @@ class Share:
 
     @property
     def settled(self) -> int:
-        """Spent for good, as far as is known; what others hold may still come back."""
+        """Spent for good, as far as is known; what running calls hold may still come back."""
         held = self.idle + self.reserved + self.leaving
-        return self.taken - self.held_by_others - held + self.excess
+        return self.taken - self.running_elsewhere - held + self.excess
 
     @property
     def used(self) -> int:
@@ -227,11 +230,12 @@ class Hold:
     counter_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Reservation:
     """What a call may take of all its limits. Settle or void it exactly once.
 
     Attributes:
+        holds: of a limit each. It grows by those of limits that are made while the call runs.
         output_tokens: the granted bound, over all choices together.
     """
 

@@ -12,8 +12,9 @@ worker asks again (`was_committed`) before it believes anything.
 """
 
 import asyncio
+from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +55,7 @@ class Take:
         counter_id: 0 while it is not known; the counter is then found or made.
         owed: excess that the worker will add when it posts; not to be granted any more.
         recall: call back what other workers idle on, unless all that lacks is granted.
+        exact: call it back in any case.
     """
 
     key: CounterKey
@@ -63,12 +65,26 @@ class Take:
     ahead: int
     owed: int
     recall: bool = False
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Give:
     counter_id: int
     amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A recall that was heard: all that idled is given back, and running calls hold the rest.
+
+    Attributes:
+        running: how much of the counter this worker's running calls hold.
+    """
+
+    counter_id: int
+    recall: int
+    running: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,8 @@ class Reading:
         granted: 0 where the need did not fit.
         recalls, heard: how often idle units were called back, this time included, and up to which
             of these recalls all other holders have answered.
+        running_elsewhere: the part of `held_by_others` that running calls may hold. What is
+            spent and not yet posted is known not to be only since the last recall.
         alone: no other worker is registered.
     """
 
@@ -87,6 +105,7 @@ class Reading:
     taken: int
     ceiling: int
     held_by_others: int
+    running_elsewhere: int
     recalls: int
     heard: int
     alone: bool
@@ -128,13 +147,14 @@ class CounterStore:
         operation: int,
         takes: Sequence[Take],
         gives: Sequence[Give],
-        answers: Mapping[int, int] | None = None,
+        answers: Sequence[Answer] = (),
     ) -> list[Reading | None]:
         """Give back, then take, in one transaction.
 
         Args:
             operation: any number that no earlier exchange had.
-            answers: recalls that were heard, by counter: all that idled is among `gives`.
+            answers: recalls that were heard, in order of counters: all that idled is among
+                `gives`.
 
         Returns:
             A reading for each take; None where the limit is gone.
@@ -143,7 +163,7 @@ class CounterStore:
             django.db.Error: nothing was given or taken.
             UnknownOutcomeError: see `was_committed`.
         """
-        return await self._run(lambda: self._exchange(operation, takes, gives, answers or {}))
+        return await self._run(lambda: self._exchange(operation, takes, gives, answers))
 
     async def was_committed(
         self, operation: int, limit_ids: Iterable[int], counter_ids: Iterable[int]
@@ -177,10 +197,11 @@ class CounterStore:
         operation: int,
         takes: Sequence[Take],
         gives: Sequence[Give],
-        answers: Mapping[int, int],
+        answers: Sequence[Answer],
     ) -> list[Reading | None]:
         readings: list[Reading | None] = []
         recalled: list[int] = []
+        granted: Tally[int] = Tally()
         moved = False
         try:
             with transaction.atomic():
@@ -199,10 +220,12 @@ class CounterStore:
                     reading = _take(take, counter, change, others.get(counter_id, nobody), alone)
                     readings.append(reading)
                     changes[counter_id] = change + reading.granted
+                    granted[counter_id] += reading.granted
                     if reading.recalls > counter.recalls:
                         recalled.append(counter_id)
                 self._note_recalls(recalled, answers)
-                moved = self._move(operation, {i: n for i, n in changes.items() if i in counters})
+                changes = {i: change for i, change in changes.items() if i in counters}
+                moved = self._move(operation, changes, granted)
         except Error as error:
             if moved:
                 raise UnknownOutcomeError(readings) from error
@@ -213,15 +236,16 @@ class CounterStore:
         rows = models.Holding.objects.filter(counter_id__in=counter_ids, amount__gt=0)
         others: dict[int, _Others] = defaultdict(_Others)
         for row in rows.exclude(worker_id=self.worker_id):
-            others[row.counter_id].add(row.amount, row.answered)
+            others[row.counter_id].add(row)
         return others
 
-    def _note_recalls(self, recalled: Iterable[int], answers: Mapping[int, int]) -> None:
+    def _note_recalls(self, recalled: Iterable[int], answers: Sequence[Answer]) -> None:
         for counter_id in sorted(recalled):
             models.Counter.objects.filter(id=counter_id).update(recalls=F("recalls") + 1)
         holdings = models.Holding.objects.filter(worker_id=self.worker_id)
-        for counter_id, recall in sorted(answers.items()):
-            holdings.filter(counter_id=counter_id).update(answered=recall)
+        for answer in answers:
+            holding = holdings.filter(counter_id=answer.counter_id)
+            holding.update(answered=answer.recall, running=answer.running)
 
     def _recalled(self) -> Recalled:
         holdings = models.Holding.objects.filter(worker_id=self.worker_id, amount__gt=0)
@@ -234,14 +258,18 @@ class CounterStore:
     def _is_alone(self) -> bool:
         return not models.Worker.objects.exclude(id=self.worker_id).exists()
 
-    def _move(self, operation: int, changes: dict[int, int]) -> bool:
-        """Write what was given and taken; whether there was anything to write."""
+    def _move(self, operation: int, changes: dict[int, int], granted: dict[int, int]) -> bool:
+        """Write what was given and taken; whether there was anything to write.
+
+        What is granted counts as held by running calls until this worker says otherwise.
+        """
+        worker = self.worker_id
         moves = sorted((counter_id, change) for counter_id, change in changes.items() if change)
         with connection.cursor() as cursor:
             if moves:
                 cursor.executemany(_MOVE_COUNTER, [(change, i) for i, change in moves])
-            taken = [(i, self.worker_id, change, operation) for i, change in moves if change > 0]
-            given = [(change, operation, i, self.worker_id) for i, change in moves if change < 0]
+            taken = [(i, worker, n, granted[i], operation) for i, n in moves if n > 0]
+            given = [(n, granted[i], operation, i, worker) for i, n in moves if n < 0]
             if taken:
                 cursor.executemany(_RAISE_HOLDING, taken)
             if given:
@@ -264,13 +292,15 @@ class CounterStore:
 
 _MOVE_COUNTER = "UPDATE billing_counter SET taken = taken + %s WHERE id = %s"
 _RAISE_HOLDING = """
-    INSERT INTO billing_holding (counter_id, worker_id, amount, operation)
-    VALUES (%s, %s, %s, %s)
+    INSERT INTO billing_holding (counter_id, worker_id, amount, running, operation)
+    VALUES (%s, %s, %s, %s, %s)
     ON CONFLICT (counter_id, worker_id) DO UPDATE
-    SET amount = billing_holding.amount + excluded.amount, operation = excluded.operation
+    SET amount = billing_holding.amount + excluded.amount,
+        running = billing_holding.running + excluded.running,
+        operation = excluded.operation
 """
 _LOWER_HOLDING = """
-    UPDATE billing_holding SET amount = amount + %s, operation = %s
+    UPDATE billing_holding SET amount = amount + %s, running = running + %s, operation = %s
     WHERE counter_id = %s AND worker_id = %s
 """
 
@@ -340,10 +370,13 @@ class _Others:
     """What the other workers hold of a counter; `heard` is at most the counter's recalls."""
 
     held: int = 0
+    running: int = 0
     heard: int | None = None
 
-    def add(self, amount: int, answered: int) -> None:
-        self.held += amount
+    def add(self, holding: models.Holding) -> None:
+        self.held += holding.amount
+        self.running += min(holding.running, holding.amount)
+        answered = holding.answered
         self.heard = answered if self.heard is None else min(self.heard, answered)
 
 
@@ -358,14 +391,15 @@ def _take(
         ahead=take.ahead,
         alone=not others.held,
     )
-    recall = take.recall and bool(others.held) and granted < max(1, take.need, take.lacking)
-    recalls = counter.recalls + recall
+    is_short = take.recall and granted < max(1, take.need, take.lacking)
+    recalls = counter.recalls + (bool(others.held) and (take.exact or is_short))
     return Reading(
         counter_id=counter.pk,
         granted=granted,
         taken=taken + granted,
         ceiling=counter.ceiling,
         held_by_others=others.held,
+        running_elsewhere=others.running,
         recalls=recalls,
         heard=recalls if others.heard is None else others.heard,
         alone=alone,

@@ -10,21 +10,21 @@ away (503, never 429) beyond them.
 All methods belong to one event loop and are called on its thread.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
 from django.db import Error
 
-from billing.allowances import CONCURRENT, REQUESTS, TOKENS, USD, Hold, Reservation, Share, Slot
+from billing.allowances import REQUESTS, TOKENS, USD, Hold, Reservation, Share
 from billing.allowances import settle as settle_holds
 from billing.counters import CounterStore
 from billing.entries import Charge
 from billing.estimate import Estimate
+from billing.limit_plans import Plan, Plans, affordable_output
 from billing.limit_rules import LimitRule, LimitsSnapshot, load_limits, snapshot_of
 from billing.limit_states import LimitState, Shortage, refusal, state_of
-from billing.models import Per
 from billing.recalls import Listener, Recall
 from billing.refills import Ask, Refills, counters_away
 from billing.wallet import Wallet
@@ -53,14 +53,13 @@ class Headroom:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """The limits that bind a key. `slots` are those whose subject every call of it shares."""
+class _Admitted:
+    """A running call, as it was when it was admitted."""
 
-    slots: tuple[Slot, ...]
-    per_end_user: tuple[LimitRule, ...]
-    soft: tuple[LimitRule, ...]
-    has_usd: bool
-    has_tokens: bool
+    caller: Caller
+    estimate: Estimate
+    end_user: str
+    at: datetime
 
 
 class Limits:
@@ -71,32 +70,35 @@ class Limits:
         self._wallet = Wallet()
         self._refills = Refills(store, self._wallet)
         self._listener = Listener(store, self._wallet, self._refills)
-        self._snapshot = LimitsSnapshot()
-        self._plans: dict[int, _Plan] = {}
+        self._plans = Plans(self._wallet)
+        self._running: dict[Reservation, _Admitted] = {}
+        self._uncounted = False
 
     def replace(self, snapshot: LimitsSnapshot) -> None:
-        """Go by other limits from now on; what idles under changed ones is given back."""
-        self._snapshot = snapshot
-        self._plans.clear()
+        """Go by other limits from now on; what idles under changed ones is given back.
+
+        Await `count_running` after it.
+        """
+        self._plans.replace(snapshot)
+        self._uncounted = True
         self._wallet.follow({i: rule for i, rule in snapshot.rules.items() if not rule.soft})
 
     def has_usd_limit(self, caller: Caller) -> bool:
         """Whether a budget can refuse the caller; a soft one cannot."""
-        return self._plan_of(caller).has_usd
+        return self._plans.of(caller).has_usd
 
     def has_hard_token_or_usd_limit(self, caller: Caller) -> bool:
-        plan = self._plan_of(caller)
+        plan = self._plans.of(caller)
         return plan.has_usd or plan.has_tokens
 
     def reserve_at_once(
         self, caller: Caller, estimate: Estimate, end_user: str, now: datetime
     ) -> Reservation | None:
         """Reserve from memory alone. None: only the database can tell, so await `reserve`."""
-        plan = self._plans.get(caller.key_id) or self._plan_of(caller)
-        needs = _needs(plan, estimate, estimate.output_tokens)
+        needs = self._plans.of(caller).needs(estimate, estimate.output_tokens)
         tidyings = self._wallet.tidyings
         wanted = []
-        for slot in self._slots(plan, caller, end_user):
+        for slot in self._plans.slots(caller, end_user):
             share = slot.share
             need = needs[share.unit]
             if share.idle < need or not share.start <= now < share.end or not share.counter_id:
@@ -104,7 +106,9 @@ class Limits:
             share.last_use = tidyings
             wanted.append((share, need))
         holds = tuple([share.reserve(need) for share, need in wanted])
-        return Reservation(holds, estimate.output_tokens)
+        reservation = Reservation(holds, estimate.output_tokens)
+        self._running[reservation] = _Admitted(caller, estimate, end_user, now)
+        return reservation
 
     async def reserve(
         self, caller: Caller, estimate: Estimate, end_user: str, now: datetime
@@ -121,15 +125,16 @@ class Limits:
         asked: set[Share] = set()
         recall = Recall()
         while True:
-            plan = self._plan_of(caller)
+            plan = self._plans.of(caller)
             shares = [
-                self._wallet.share_at(slot, now) for slot in self._slots(plan, caller, end_user)
+                self._wallet.share_at(slot, now) for slot in self._plans.slots(caller, end_user)
             ]
-            full = _needs(plan, estimate, estimate.output_tokens)
-            least = _needs(plan, estimate, estimate.choices) if estimate.adjustable else full
+            full = plan.needs(estimate, estimate.output_tokens)
+            least = plan.needs(estimate, estimate.choices) if estimate.adjustable else full
             lacking = [s for s in shares if s.idle < full[s.unit] or not s.counter_id]
+            admitted = _Admitted(caller, estimate, end_user, now)
             if not lacking:
-                return self._held(shares, full, estimate.output_tokens)
+                return self._held(admitted, shares, full, estimate.output_tokens)
             unmet = [s for s in lacking if s in asked and s.within_reach < full[s.unit]]
             awaited = [s for s in unmet if s.might_have(least[s.unit]) and recall.may_help(s)]
             shortages = [
@@ -142,7 +147,7 @@ class Limits:
             if not awaited and all(
                 s in asked and s.room <= 0 and s.idle >= least[s.unit] for s in lacking
             ):
-                return self._held_in_part(plan, shares, estimate)
+                return self._held_in_part(admitted, plan, shares)
             called_back = [s for s in awaited if recall.is_new(s)]
             if awaited and not called_back:
                 await recall.wait()
@@ -152,7 +157,7 @@ class Limits:
                 )
             except ServiceUnavailableError:
                 if all(s.counter_id and s.idle >= least[s.unit] for s in shares):
-                    return self._held_in_part(plan, shares, estimate)
+                    return self._held_in_part(admitted, plan, shares)
                 raise
             recall.raised(called_back)
             self._listener.listen()
@@ -160,14 +165,43 @@ class Limits:
             asked = {share for share in lacking if not share.unsure}
             self._forget_gone_limits()
 
-    async def hold_more(
-        self, reservation: Reservation, *, tokens: int, cost_nano_usd: int
-    ) -> Reservation | None:
+    async def count_running(self) -> None:
+        """Have limits that are new hold what running calls may take; call it after `replace`.
+
+        Each call's hold is as large as still fits: then nothing more is admitted. Never fails:
+        what could not be held now is tried again with the next tidying.
+        """
+        self._uncounted = False
+        missing = list(self._not_held())
+        asks = [Ask(share, min(1, need), need) for _, share, need in missing if need]
+        if not asks:
+            return
+        try:
+            await self._refills.ask(asks)
+        except ServiceUnavailableError:
+            self._uncounted = True
+            return
+        for reservation, share, need in missing:
+            # It may have ended meanwhile, and then the ledger counts it.
+            if reservation in self._running and share.counter_id and share.idle:
+                reservation.holds += (share.reserve(min(need, share.idle)),)
+
+    def _not_held(self) -> Iterator[tuple[Reservation, Share, int]]:
+        """Running calls with a limit that was made after them, and what they need of it."""
+        for reservation, call in self._running.items():
+            plan = self._plans.of(call.caller)
+            held = {hold.share.slot.rule.id for hold in reservation.holds}
+            needs = plan.needs(call.estimate, reservation.output_tokens)
+            for slot in self._plans.slots(call.caller, call.end_user):
+                if slot.rule.id not in held:
+                    share = self._wallet.share_at(slot, call.at)
+                    yield reservation, share, needs[share.unit]
+
+    async def hold_more(self, reservation: Reservation, *, tokens: int, cost_nano_usd: int) -> bool:
         """Hold more of the same limits for a running call: of all of them or none.
 
         Returns:
-            The reservation in the place of the old one; None where there is no room, or none
-            to be known of while the database is away, and the old one stays.
+            False where there is no room, or none to be known of while the database is away.
         """
         needs = {TOKENS: tokens, USD: cost_nano_usd}
         more = [(hold, needs.get(hold.unit, 0)) for hold in reservation.holds]
@@ -176,14 +210,18 @@ class Limits:
             try:
                 await self._refills.ask(lacking)
             except ServiceUnavailableError:
-                return None
+                return False
             if any(hold.share.idle < need for hold, need in more):
-                return None
-        holds = tuple(
-            replace(hold, amount=hold.amount + hold.share.reserve(need).amount)
-            for hold, need in more
+                return False
+        # A limit that was made meanwhile has added a hold, which stays.
+        reservation.holds = (
+            tuple(
+                replace(hold, amount=hold.amount + hold.share.reserve(need).amount)
+                for hold, need in more
+            )
+            + reservation.holds[len(more) :]
         )
-        return replace(reservation, holds=holds)
+        return True
 
     def settle(
         self, reservation: Reservation, *, tokens: int, cost_nano_usd: int | None
@@ -194,10 +232,12 @@ class Limits:
             tokens: reported, input and output together.
             cost_nano_usd: None while the price is unknown: charged when it becomes known.
         """
+        self._running.pop(reservation, None)
         return settle_holds(reservation.holds, tokens=tokens, cost_nano_usd=cost_nano_usd or 0)
 
     def void(self, reservation: Reservation) -> None:
         """Free everything: the call was not admitted after all, and counts nowhere."""
+        self._running.pop(reservation, None)
         for hold in reservation.holds:
             hold.share.release(hold.amount)
 
@@ -218,33 +258,36 @@ class Limits:
         Raises:
             ServiceUnavailableError: the database is away. HTTP 503.
         """
-        plan = self._plan_of(caller)
-        slots = self._slots(plan, caller, end_user)
+        plan = self._plans.of(caller)
+        slots = self._plans.slots(caller, end_user)
         shares = [self._wallet.share_at(slot, now) for slot in slots]
-        await self._refills.ask([Ask(share, 0, 0) for share in shares])
         recall = Recall()
+        await self._refills.ask([Ask(share, 0, 0, exact=True) for share in shares])
+        recall.raised(shares)
         while awaited := [share for share in shares if recall.may_help(share)]:
-            called_back = [share for share in awaited if recall.is_new(share)]
-            if not called_back:
-                await recall.wait()
-            await self._refills.ask([Ask(share, 0, 0, share in called_back) for share in awaited])
-            recall.raised(called_back)
+            await recall.wait()
+            await self._refills.ask([Ask(share, 0, 0) for share in awaited])
         soft = [await self._soft_state(rule, caller, now, end_user) for rule in plan.soft]
         return (*map(_state, shares), *soft)
 
-    def tightest(self, caller: Caller, now: datetime) -> Headroom:
-        """What is left at least, from memory alone; limits per end user are left out.
+    def tightest(self, caller: Caller, now: datetime, end_user: str = "") -> Headroom:
+        """What is left at least, from memory alone.
 
         Among other workers only what this one holds surely remains.
+
+        Args:
+            now: when the call began; a period that has begun since counts in the place of its own.
         """
-        plan = self._plan_of(caller)
-        shares = [s.share for s in plan.slots if s.share.start <= now < s.share.end]
+        slots = self._plans.slots(caller, end_user)
+        shares = [slot.share for slot in slots if now < slot.share.end]
         alone = self._refills.alone
         return Headroom(_tightest(shares, REQUESTS, alone), _tightest(shares, TOKENS, alone))
 
     async def tidy(self, now: datetime) -> None:
         """Give back what idles and fill what runs low; call it every second. Never fails."""
         self._wallet.tidy(now)
+        if self._uncounted:
+            await self.count_running()
         low = [Ask(share, 0, 0) for share in self._wallet.running_low(now)]
         await self._give_back(low)
         if self._wallet.holds_something:
@@ -270,36 +313,6 @@ class Limits:
                 # Taken back into the shares: nothing is returned while the database is away.
                 return
 
-    def _plan_of(self, caller: Caller) -> _Plan:
-        plan = self._plans.get(caller.key_id)
-        if plan is None:
-            plan = self._plans[caller.key_id] = self._make_plan(caller)
-        return plan
-
-    def _make_plan(self, caller: Caller) -> _Plan:
-        rules = self._snapshot.of(caller.team_id, caller.key_id)
-        hard = [rule for rule in rules if not rule.soft]
-        units = {rule.unit for rule in hard}
-        return _Plan(
-            slots=tuple(
-                self._wallet.slot(rule, rule.subject(caller.key_id, ""))
-                for rule in hard
-                if rule.per != Per.END_USER
-            ),
-            per_end_user=tuple(rule for rule in hard if rule.per == Per.END_USER),
-            soft=tuple(rule for rule in rules if rule.soft),
-            has_usd=USD in units,
-            has_tokens=TOKENS in units,
-        )
-
-    def _slots(self, plan: _Plan, caller: Caller, end_user: str) -> Sequence[Slot]:
-        if not plan.per_end_user:
-            return plan.slots
-        return plan.slots + tuple(
-            self._wallet.slot(rule, rule.subject(caller.key_id, end_user))
-            for rule in plan.per_end_user
-        )
-
     async def _soft_state(
         self, rule: LimitRule, caller: Caller, now: datetime, end_user: str
     ) -> LimitState:
@@ -311,43 +324,33 @@ class Limits:
         return state_of(rule, ceiling=rule.ceiling, used=used, reset_at=period.end)
 
     def _held(
-        self, shares: Sequence[Share], needs: dict[str, int], output_tokens: int
+        self,
+        admitted: _Admitted,
+        shares: Sequence[Share],
+        needs: dict[str, int],
+        output_tokens: int,
     ) -> Reservation:
         for share in shares:
             share.last_use = self._wallet.tidyings
         holds = tuple(share.reserve(needs[share.unit]) for share in shares)
-        return Reservation(holds, output_tokens)
+        reservation = Reservation(holds, output_tokens)
+        self._running[reservation] = admitted
+        return reservation
 
     def _held_in_part(
-        self, plan: _Plan, shares: Sequence[Share], estimate: Estimate
+        self, admitted: _Admitted, plan: Plan, shares: Sequence[Share]
     ) -> Reservation:
         """Hold what is there: less output than the call would like."""
-        output_tokens = _affordable_output(shares, estimate)
-        return self._held(shares, _needs(plan, estimate, output_tokens), output_tokens)
+        output_tokens = affordable_output(shares, admitted.estimate)
+        needs = plan.needs(admitted.estimate, output_tokens)
+        return self._held(admitted, shares, needs, output_tokens)
 
     def _forget_gone_limits(self) -> None:
         """A limit that was deleted a moment ago binds nobody, though the snapshot still has it."""
         if self._refills.gone:
-            rules = self._snapshot.rules
+            rules = self._plans.snapshot.rules
             self.replace(snapshot_of(r for i, r in rules.items() if i not in self._refills.gone))
             self._refills.gone.clear()
-
-
-def _needs(plan: _Plan, estimate: Estimate, output_tokens: int) -> dict[str, int]:
-    """What a call needs of a share, by unit."""
-    return {
-        REQUESTS: 1,
-        CONCURRENT: 1,
-        TOKENS: estimate.input_tokens + output_tokens,
-        USD: estimate.cost_nano_usd(output_tokens) if plan.has_usd else 0,
-    }
-
-
-def _affordable_output(shares: Sequence[Share], estimate: Estimate) -> int:
-    return estimate.affordable_output(
-        tokens=min((share.idle for share in shares if share.unit == TOKENS), default=None),
-        nano_usd=min((share.idle for share in shares if share.unit == USD), default=None),
-    )
 
 
 def _state(share: Share) -> LimitState:

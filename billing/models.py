@@ -148,6 +148,10 @@ class Holding(models.Model):
     answered = models.BigIntegerField(
         db_default=0, help_text="The last of the counter's recalls that this worker has heard."
     )
+    running = models.BigIntegerField(
+        db_default=0,
+        help_text="The most of it that running calls hold; exact when a recall is answered.",
+    )
 
     class Meta:
         constraints: ClassVar = [

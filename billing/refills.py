@@ -15,7 +15,15 @@ import structlog
 from django.db import Error, OperationalError
 
 from billing.allowances import Share
-from billing.counters import CounterKey, CounterStore, Give, Reading, Take, UnknownOutcomeError
+from billing.counters import (
+    Answer,
+    CounterKey,
+    CounterStore,
+    Give,
+    Reading,
+    Take,
+    UnknownOutcomeError,
+)
 from billing.wallet import HIGH_WATER_SECONDS, Wallet
 from keys.errors import ServiceUnavailableError
 
@@ -33,13 +41,15 @@ class Ask:
     Attributes:
         least: what the share must hold for the call to go on.
         full: what the call would like it to hold.
-        recall: whether other workers shall give back what they idle on.
+        recall: whether other workers shall give back what they idle on, where it is lacking.
+        exact: whether they shall do so in any case, for one who asks how much is left.
     """
 
     share: Share
     least: int
     full: int
     recall: bool = False
+    exact: bool = False
 
 
 @dataclass(slots=True)
@@ -154,8 +164,9 @@ class Refills:
         tidyings = self._wallet.tidyings
         takes = [_take(share, asks, tidyings) for share, asks in current.asks.items()]
         gives = [Give(share.counter_id, amount) for share, amount in exchange.givers.items()]
+        heard = [Answer(i, recall, self._reserved(i)) for i, recall in sorted(answers.items())]
         try:
-            readings = await self._store.exchange(exchange.operation, takes, gives, answers)
+            readings = await self._store.exchange(exchange.operation, takes, gives, heard)
         except UnknownOutcomeError as unknown:
             self._doubt = exchange, unknown.readings
             for share in exchange.shares():
@@ -167,6 +178,10 @@ class Refills:
             raise
         else:
             self._apply(exchange, readings)
+
+    def _reserved(self, counter_id: int) -> int:
+        share = self._wallet.of_counter(counter_id)
+        return share.reserved if share is not None else 0
 
     async def _settle_doubt(self) -> bool:
         """Find out about an exchange of unknown outcome before anything else is believed."""
@@ -199,6 +214,7 @@ class Refills:
                 if share.edits == exchange.edits[share]:
                     share.ceiling = reading.ceiling
                 share.held_by_others = reading.held_by_others
+                share.running_elsewhere = reading.running_elsewhere
                 if reading.recalls > share.recalls:
                     share.tight_at = self._wallet.tidyings
                 share.recalls, share.heard = reading.recalls, reading.heard
@@ -232,6 +248,7 @@ def _take(share: Share, asks: Sequence[Ask], tidyings: int) -> Take:
         ahead=max(0, share.ahead(HIGH_WATER_SECONDS, tidyings) - lacking),
         owed=share.excess - share.excess_posted,
         recall=any(ask.recall for ask in asks),
+        exact=any(ask.exact for ask in asks),
     )
 
 

@@ -175,6 +175,7 @@ class Runtime:
 
     async def _take_edits(self) -> None:
         self._swap(await self._ask(self._load, _LOAD_SECONDS))
+        await self._limits.count_running()
         await self._end_streams_of_revoked_keys()
         await self._catalogues.close_replaced()
 

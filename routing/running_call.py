@@ -127,16 +127,14 @@ class RunningCall:
         new = self.paid_failures[self.held_failures :]
         if not new:
             return True
-        extended = await self.books.limits.hold_more(
+        fits = await self.books.limits.hold_more(
             self.reservation,
             tokens=sum(failure.usage.total_tokens for failure in new),
             cost_nano_usd=sum(self._cost(failure) or 0 for failure in new),
         )
-        if extended is None:
-            return False
-        self.reservation = extended
-        self.held_failures += len(new)
-        return True
+        if fits:
+            self.held_failures += len(new)
+        return fits
 
     def end_served(self, consumed: Consumed, began: float) -> None:
         self._note(consumed.target, "served", None, began)

@@ -48,8 +48,11 @@ def anthropic_model(model: PublicModel) -> dict[str, Any]:
 
 
 def rate_limits(states: Sequence[LimitState]) -> dict[str, Any]:
-    """Every limit, and the tightest minute limits first; usd as decimal strings."""
-    by_minute = [state for state in states if state.window == Window.MINUTE]
+    """Every limit, and the tightest minute limits first; usd as decimal strings.
+
+    A soft limit is listed, and takes nothing from what remains.
+    """
+    by_minute = [state for state in states if state.window == Window.MINUTE and not state.soft]
     requests = _tightest(by_minute, Unit.REQUESTS)
     tokens = _tightest(by_minute, Unit.TOKENS)
     resets = [state.reset_at for state in (requests, tokens) if state and state.reset_at]

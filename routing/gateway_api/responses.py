@@ -63,7 +63,9 @@ def served_headers(served: Served, *, with_cost: bool = False) -> list[tuple[byt
         headers.append((b"x-gateway-cost-usd", format_usd(running.cost_nano_usd).encode()))
     if served.max_tokens_set is not None:
         headers.append((b"x-gateway-max-tokens", b"%d" % served.max_tokens_set))
-    left = running.books.limits.tightest(running.caller, running.arrival.at)
+    left = running.books.limits.tightest(
+        running.caller, running.arrival.at, running.arrival.end_user
+    )
     for unit, state in ((b"requests", left.requests), (b"tokens", left.tokens)):
         if state is not None:
             headers.append((b"x-ratelimit-limit-" + unit, b"%d" % state.ceiling))

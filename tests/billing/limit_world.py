@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from django.db import OperationalError, transaction
 from django.db.models import F, Sum
 
-from billing.counters import CounterStore, Give, Reading, Take, UnknownOutcomeError
+from billing.counters import Answer, CounterStore, Give, Reading, Take, UnknownOutcomeError
 from billing.entries import Charge
 from billing.estimate import Estimate
 from billing.limits import Limits, Reservation, load_limits
@@ -130,7 +130,7 @@ class HangingStore(CounterStore):
         operation: int,
         takes: Sequence[Take],
         gives: Sequence[Give],
-        answers: Mapping[int, int],
+        answers: Sequence[Answer],
     ) -> list[Reading | None]:
         self.asked += 1
         self.go_on.wait()
@@ -152,7 +152,7 @@ class FailingStore(QuietStore):
         operation: int,
         takes: Sequence[Take],
         gives: Sequence[Give],
-        answers: Mapping[int, int] | None = None,
+        answers: Sequence[Answer] = (),
     ) -> list[Reading | None]:
         fault, _, then = self.fault.partition(", then ")
         self.fault = "away" if fault == "away" else then
@@ -178,6 +178,6 @@ class FailingStore(QuietStore):
         self, operation: int, takes: Sequence[Take], gives: Sequence[Give]
     ) -> list[Reading | None]:
         with transaction.atomic():
-            readings = self._exchange(operation, takes, gives, {})
+            readings = self._exchange(operation, takes, gives, ())
             transaction.set_rollback(True)
         return readings

@@ -27,11 +27,10 @@ def test_G1b_a_second_paid_attempt_is_held_besides_the_first():
 
     async def story() -> None:
         reservation = await limits.reserve(caller, tokens(40), "", NOW)
-        more = await limits.hold_more(reservation, tokens=60, cost_nano_usd=0)
-        assert more is not None
-        (hold,) = more.holds
+        assert await limits.hold_more(reservation, tokens=60, cost_nano_usd=0)
+        (hold,) = reservation.holds
         assert hold.amount == 100
-        (charge,) = limits.settle(more, tokens=100, cost_nano_usd=0)
+        (charge,) = limits.settle(reservation, tokens=100, cost_nano_usd=0)
         assert (charge.amount, charge.excess) == (100, 0)
 
     play(limits, story())
@@ -46,9 +45,9 @@ def test_without_room_in_one_limit_nothing_more_is_held_of_any():
 
     async def story() -> None:
         reservation = await limits.reserve(caller, tokens(40), "", NOW)
-        assert await limits.hold_more(reservation, tokens=11, cost_nano_usd=0) is None
+        assert not await limits.hold_more(reservation, tokens=11, cost_nano_usd=0)
         assert [hold.share.reserved for hold in reservation.holds] == [40, 40]
-        assert await limits.hold_more(reservation, tokens=10, cost_nano_usd=0) is not None
+        assert await limits.hold_more(reservation, tokens=10, cost_nano_usd=0)
 
     play(limits, story())
 
@@ -61,8 +60,8 @@ def test_a_request_is_not_counted_twice():
 
     async def story() -> None:
         reservation = await limits.reserve(caller, tokens(40), "", NOW)
-        more = await limits.hold_more(reservation, tokens=10, cost_nano_usd=10)
-        assert more == reservation
+        assert await limits.hold_more(reservation, tokens=10, cost_nano_usd=10)
+        assert [hold.amount for hold in reservation.holds] == [1, 1]
 
     play(limits, story())
 
@@ -77,7 +76,7 @@ def test_with_the_database_away_only_what_is_at_hand_is_held():
     async def story() -> None:
         reservation = await limits.reserve(caller, tokens(40), "", NOW)
         store.fault = "away"
-        assert await limits.hold_more(reservation, tokens=10**8, cost_nano_usd=0) is None
+        assert not await limits.hold_more(reservation, tokens=10**8, cost_nano_usd=0)
         store.fault = ""
 
     play(limits, story())

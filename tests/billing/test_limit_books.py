@@ -4,7 +4,7 @@ The same machine is also shown a naive store, and must catch it.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from billing import recalls
 from billing.chunks import chunk
-from billing.counters import Give, Reading, Take
+from billing.counters import Answer, Give, Reading, Take
 from billing.estimate import Estimate
 from billing.models import Counter, Holding
 from keys.errors import ServiceUnavailableError
@@ -76,7 +76,7 @@ class NaiveStore(QuietStore):
         operation: int,
         takes: Sequence[Take],
         gives: Sequence[Give],
-        answers: Mapping[int, int] | None = None,
+        answers: Sequence[Answer] = (),
     ) -> list[Reading | None]:
         looks = [replace(take, need=0, lacking=0, ahead=0) for take in takes]
         seen = await super().exchange(operation, looks, gives, answers)

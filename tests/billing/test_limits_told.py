@@ -1,5 +1,7 @@
 """What a caller is told of its limits: exact, and never more than remains."""
 
+from datetime import timedelta
+
 import pytest
 
 from tests.billing.limit_world import (
@@ -70,3 +72,51 @@ def test_headroom_among_others_is_only_what_is_held_here(team, caller):
 
     with running(one, other) as runner:
         assert all(0 <= state.remaining <= 98 for state in runner.run(story()) if state)
+
+
+def test_the_state_is_exact_while_all_that_others_hold_idles_ahead(team, caller):
+    make_limit(team, "requests", "day", 1000)
+    one, other = open_limits(), open_limits()
+
+    async def story():
+        for limits in (one, other):
+            for _ in range(10):
+                limits.settle(await admit(limits, caller, tokens(5)), tokens=5, cost_nano_usd=0)
+            # As once a second: it takes ahead what a minute like this one will use.
+            await limits.tidy(NOW)
+        return [(await limits.state(caller, NOW))[0].used for limits in (one, other, one)]
+
+    with running(one, other) as runner:
+        assert runner.run(story()) == [20, 20, 20]
+
+
+def test_R49_headroom_counts_the_limits_of_an_end_user(team, caller):
+    make_limit(team, "requests", "minute", 60)
+    make_limit(team, "requests", "minute", 3, per="end_user")
+    limits = open_limits()
+
+    async def story():
+        for _ in range(3):
+            await admit(limits, caller, tokens(1), end_user="ann")
+        return [limits.tightest(caller, NOW, user).requests for user in ("ann", "bob")]
+
+    with running(limits) as runner:
+        ann, bob = runner.run(story())
+        assert (ann.ceiling, ann.remaining) == (3, 0)
+        assert (bob.ceiling, bob.remaining) == (60, 57)
+
+
+def test_R49_headroom_is_of_the_period_that_has_begun_since_the_call_did(team, caller):
+    make_limit(team, "requests", "minute", 5)
+    make_limit(team, "requests", "day", 1000)
+    limits = open_limits()
+
+    async def story():
+        await admit(limits, caller, tokens(1), NOW)
+        for _ in range(5):
+            await admit(limits, caller, tokens(1), NOW + timedelta(minutes=1))
+        return limits.tightest(caller, NOW).requests
+
+    with running(limits) as runner:
+        state = runner.run(story())
+        assert (state.ceiling, state.remaining) == (5, 0)

@@ -105,3 +105,21 @@ def test_a_worker_that_does_not_answer_holds_nobody_up_for_long(team, caller):
         Counter.objects.filter(limit=limit).update(taken=91)
         with pytest.raises(LimitExceededError):
             runner.run(admit(limits, caller, tokens(50)))
+
+
+def test_what_others_have_spent_and_not_posted_is_no_running_call(team, caller):
+    make_limit(team, "usd", "day", 100)
+    one, other = open_limits(), open_limits()
+    dear = tokens(60, prices=(PLAIN,))
+
+    async def story():
+        reservation = await admit(one, caller, dear)
+        with pytest.raises(BudgetExceededError) as while_running:
+            await admit(other, caller, dear)
+        one.settle(reservation, tokens=60, cost_nano_usd=60)
+        with pytest.raises(BudgetExceededError) as afterwards:
+            await admit(other, caller, dear)
+        return while_running.value.retriable, afterwards.value.retriable
+
+    with running(one, other) as runner:
+        assert runner.run(story()) == (True, False)

@@ -28,7 +28,7 @@ def _check_then_add(counters: ModuleType) -> None:
         granted = max(0, min(take.lacking, room)) if take.need <= room else 0
         if granted:
             with counters.transaction.atomic():
-                self._move(1, {reading.counter_id: granted})
+                self._move(1, *[{reading.counter_id: granted}] * 2)
         return replace(reading, granted=granted, taken=reading.taken + granted)
 
     store.exchange = naive
