@@ -79,12 +79,15 @@ class Entry:
 class Admission:
     """What is written before an upstream is asked: enough to bill the call if we die now.
 
+    Written again when another attempt is made than the first one that was meant.
+
     Attributes:
         template: the entry as it would be recovered with no output seen: status `recovered`,
-            usage_source `recovered`, the estimated input, no attempts, no charges.
+            usage_source `recovered`, the estimated input, the attempts that failed before, no
+            charges.
         holds: what the call reserved, as (counter id, unit, amount); unit as in Limit.
-        input_price, output_price: nano-USD per million tokens of the first target, None if
-            unknown: what a recovered entry is charged at.
+        input_price, output_price: nano-USD per million tokens of the target, None if unknown:
+            what a recovered entry is charged at.
     """
 
     template: Entry
@@ -110,16 +113,33 @@ class Refusal:
     key_name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A request without an end, as its journal tells of it.
+
+    Attributes:
+        admission: of the attempt that was made last.
+        output_tokens: last seen of that attempt.
+        paid: what attempts cost that did not serve, the earliest first.
+        is_between: the last of them was over, and no other attempt had been made.
+    """
+
+    admission: Admission
+    output_tokens: int = 0
+    paid: tuple[Entry, ...] = ()
+    is_between: bool = False
+
+
 @dataclass(slots=True)
 class JournalContents:
     """What a worker's journal says, read back.
 
     Attributes:
         entries: of the requests that ended.
-        unfinished: the admissions that did not, each with the output tokens last seen.
+        unfinished: those that did not.
         damaged_lines: lines that were there and could not be believed.
     """
 
     entries: list[Entry] = field(default_factory=list)
-    unfinished: list[tuple[Admission, int]] = field(default_factory=list)
+    unfinished: list[Unfinished] = field(default_factory=list)
     damaged_lines: int = 0

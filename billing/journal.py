@@ -20,13 +20,21 @@ from pathlib import Path
 import structlog
 
 from billing.entries import Admission, Entry
-from billing.journal_lines import admit_line, end_line, follow, progress_line, read_lines
+from billing.journal_lines import (
+    admit_line,
+    end_line,
+    follow,
+    paid_line,
+    progress_line,
+    read_lines,
+)
 from billing.sanitizing import without_details
 from keys.errors import ServiceUnavailableError
 
 SEGMENT_BYTES = 8 * 1024 * 1024
 SYNC_SECONDS = 0.02
 SYNC_AGAIN_SECONDS = 1.0
+_ENTRIES_EXPECTED = 4
 
 log = structlog.get_logger(__name__)
 
@@ -73,11 +81,13 @@ class _Segment:
 class _Running:
     """A request on its way: the room kept for its end, and the segments that tell of it."""
 
-    __slots__ = ("admitted", "ended", "progressed", "room")
+    __slots__ = ("admitted", "ended", "progressed", "retried", "room", "room_per_entry")
 
     def __init__(self, admitted: _Segment | None, room: int) -> None:
         self.admitted = admitted
         self.room = room
+        self.room_per_entry = room // _ENTRIES_EXPECTED
+        self.retried: tuple[_Segment, ...] = ()
         self.progressed: _Segment | None = None
         self.ended: _Segment | None = None
 
@@ -111,19 +121,28 @@ class Journal:
         line = admit_line(admission)
         room = _room_for_end(line)
         with self._mutex:
-            try:
-                if self._distrusted:
-                    raise OSError(errno.EIO, "the last sync failed")
-                segment = self._with_room(len(line) + room)
-                segment.append(line)
-            except OSError as error:
-                log.error("journal_refused_admission", error=str(error))
-                raise ServiceUnavailableError(
-                    "The gateway cannot record calls at the moment.", retry_after_seconds=5
-                ) from error
-            segment.pins += 1
-            self._reserved += room
+            segment = self._append_with_room(line, room)
             self._running[admission.template.request_id] = _Running(segment, room)
+        self._written()
+
+    def admit_again(self, admission: Admission) -> None:
+        """Write that a running request may go to another provider, or to the same once more.
+
+        Raises:
+            ServiceUnavailableError: the disk does not take it; do not ask. HTTP 503.
+        """
+        with self._mutex:
+            self._retry(admission.template.request_id, admit_line(admission), entries=0)
+        self._written()
+
+    def note_paid(self, entries: Sequence[Entry]) -> None:
+        """Write what attempts of a running request cost that did not serve, before it goes on.
+
+        Raises:
+            ServiceUnavailableError: the disk does not take it; make no other attempt. HTTP 503.
+        """
+        with self._mutex:
+            self._retry(entries[0].request_id, paid_line(entries), entries=len(entries))
         self._written()
 
     def progress(self, request_id: str, output_tokens: int) -> None:
@@ -200,6 +219,30 @@ class Journal:
                 segment.path.unlink()
             lock_path(self.directory, self.worker).unlink()
         os.close(self._lock_descriptor)
+
+    def _retry(self, request_id: str, line: bytes, *, entries: int) -> None:
+        """Append a line of a running request, whose end will have so many entries more."""
+        running = self._running.setdefault(request_id, _Running(None, 0))
+        room = running.room_per_entry * entries
+        segment = self._append_with_room(line, room)
+        running.room += room
+        running.retried = (*running.retried, segment)
+
+    def _append_with_room(self, line: bytes, room: int) -> _Segment:
+        """Append and pin a line, and keep room for what must be written after it."""
+        try:
+            if self._distrusted:
+                raise OSError(errno.EIO, "the last sync failed")
+            segment = self._with_room(len(line) + room)
+            segment.append(line)
+        except OSError as error:
+            log.error("journal_refused_admission", error=str(error))
+            raise ServiceUnavailableError(
+                "The gateway cannot record calls at the moment.", retry_after_seconds=5
+            ) from error
+        segment.pins += 1
+        self._reserved += room
+        return segment
 
     def _append_end(self, line: bytes, entries: Sequence[Entry], room: int) -> _Segment:
         """Where the line went. One that outgrew its room is shortened when the disk is full."""
@@ -278,9 +321,10 @@ class Journal:
 
 
 def _room_for_end(admitted: bytes) -> int:
-    """An end is the admitted template again, filled in, for up to four paid attempts; what
-    explains it (tags, attempts) is left out of an end that would not fit."""
-    return 4 * len(admitted) + 4096
+    """An end is the admitted template again, filled in, once for each paid attempt. Room for
+    those that are to be expected; more is kept as they fail. What explains an end (tags,
+    attempts) is left out of one that would not fit."""
+    return _ENTRIES_EXPECTED * (len(admitted) + 1024)
 
 
 def _move_pin(old: _Segment | None, new: _Segment) -> None:
@@ -290,7 +334,7 @@ def _move_pin(old: _Segment | None, new: _Segment) -> None:
 
 
 def _unpin(running: _Running) -> None:
-    for segment in (running.admitted, running.progressed, running.ended):
+    for segment in (running.admitted, running.progressed, running.ended, *running.retried):
         if segment is not None:
             segment.pins -= 1
 

@@ -7,6 +7,7 @@ the end, not damage.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from zlib import crc32
 
 import orjson
 
-from billing.entries import Admission, Attempt, Charge, Entry, JournalContents
+from billing.entries import Admission, Attempt, Charge, Entry, JournalContents, Unfinished
 from billing.sanitizing import sanitized
 
 _HEADER_BYTES = 18
@@ -24,24 +25,26 @@ def admit_line(admission: Admission) -> bytes:
     try:
         return _line({"admit": admission})
     except TypeError:  # a lone surrogate, or a figure beyond 64 bits
-        clean = Admission(
-            sanitized(admission.template),
-            admission.holds,
-            admission.input_price,
-            admission.output_price,
-        )
-        return _line({"admit": clean})
+        return _line({"admit": replace(admission, template=sanitized(admission.template))})
 
 
 def progress_line(request_id: str, output_tokens: int) -> bytes:
     return _line({"progress": [request_id, output_tokens]})
 
 
+def paid_line(entries: Sequence[Entry]) -> bytes:
+    return _entries_line("paid", entries)
+
+
 def end_line(entries: Sequence[Entry]) -> bytes:
+    return _entries_line("end", entries)
+
+
+def _entries_line(word: str, entries: Sequence[Entry]) -> bytes:
     try:
-        return _line({"end": entries})
+        return _line({word: entries})
     except TypeError:
-        return _line({"end": [sanitized(entry) for entry in entries]})
+        return _line({word: [sanitized(entry) for entry in entries]})
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -85,7 +88,7 @@ def _body_at(data: bytes, position: int) -> bytes | None:
 def read_journal(paths: Iterable[Path]) -> JournalContents:
     """What one worker's segments say, given in the order in which they were written."""
     contents = JournalContents()
-    running: dict[str, tuple[Admission, int]] = {}
+    running: dict[str, Unfinished] = {}
     for path in paths:
         for record in read_lines(path.read_bytes()):
             if record is None:
@@ -96,14 +99,20 @@ def read_journal(paths: Iterable[Path]) -> JournalContents:
     return contents
 
 
-def follow(record: dict[str, Any], running: dict[str, tuple[Admission, int]]) -> list[Entry]:
+def follow(record: dict[str, Any], running: dict[str, Unfinished]) -> list[Entry]:
     """Take one record into account: what runs after it; returns the entries that it ends with."""
     match record:
         case {"admit": admitted}:
             admission = _admission(admitted)
-            running[admission.template.request_id] = (admission, 0)
+            before = running.get(admission.template.request_id)
+            paid = before.paid if before else ()
+            running[admission.template.request_id] = Unfinished(admission, paid=paid)
         case {"progress": [request_id, output_tokens]} if request_id in running:
-            running[request_id] = (running[request_id][0], output_tokens)
+            running[request_id] = replace(running[request_id], output_tokens=output_tokens)
+        case {"paid": [{"request_id": request_id}, *_] as paid} if request_id in running:
+            before = running[request_id]
+            entries = (*before.paid, *map(_entry, paid))
+            running[request_id] = replace(before, paid=entries, is_between=True)
         case {"end": ended}:
             entries = [_entry(fields) for fields in ended]
             for entry in entries:

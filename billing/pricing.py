@@ -72,6 +72,12 @@ def cost(usage: Usage, price: Price) -> int:
     return whole + 1 if half > 0 or (half == 0 and whole % 2) else whole
 
 
+def plain_rates(price: Price, input_tokens: int) -> tuple[int, int]:
+    """Input and output price, in nano-USD per million tokens, of a call with so much input."""
+    tier = _tier(price, input_tokens)
+    return tier.input, tier.output
+
+
 def upper_bound(input_tokens: int, output_tokens: int, price: Price) -> int:
     """The most that any usage within these token counts can cost, in nano-USD, rounded up.
 

@@ -8,7 +8,7 @@ fails in between, the next start begins again.
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +16,12 @@ from pathlib import Path
 import structlog
 from django.db import transaction
 
-from billing.charging import release_holdings
-from billing.entries import Admission, Charge, Entry
+from billing.charging import amount_of, release_holdings
+from billing.entries import Charge, Entry, Unfinished
 from billing.journal import lock_path, segment_paths
 from billing.journal_lines import follow, read_lines
 from billing.ledger import post
-from billing.models import Unit, Worker
+from billing.models import EntryStatus, Unit, Worker
 from billing.pricing import Price, cost
 from billing.usage import Usage
 from billing.workers import host_of, retire
@@ -79,30 +79,47 @@ def recover_leftovers(directory: Path) -> Recovered:
     return found
 
 
-def recovered_entry(admission: Admission, output_tokens: int) -> Entry:
-    """What a request that never ended is billed: its input as estimated, its output as seen."""
-    template = admission.template
+def recovered_entries(call: Unfinished) -> list[Entry]:
+    """What a request that never ended is billed: entry 0 is its last attempt, then those before
+    that cost something. An attempt that was over is billed what it cost; one that was running
+    its input as estimated and its output as seen."""
+    paid = list(call.paid)
+    if call.is_between:
+        first = replace(paid.pop(), status=EntryStatus.RECOVERED.value, error_code="")
+    else:
+        first = _as_seen(call)
+    entries = [replace(one, entry=number, attempts=()) for number, one in enumerate(paid, start=1)]
+    return _charged([first, *entries], call.admission.holds)
+
+
+def _as_seen(call: Unfinished) -> Entry:
+    admission, template = call.admission, call.admission.template
     charged: int | None = None
     if admission.input_price is not None and admission.output_price is not None:
         price = Price(id=0, input=admission.input_price, output=admission.output_price)
-        usage = Usage(input_tokens=template.input_tokens, output_tokens=output_tokens)
+        usage = Usage(input_tokens=template.input_tokens, output_tokens=call.output_tokens)
         charged = cost(usage, price)
-    amounts = {
-        Unit.REQUESTS.value: 1,
-        Unit.TOKENS.value: template.input_tokens + output_tokens,
-        Unit.USD.value: charged or 0,
-    }
     return replace(
         template,
-        output_tokens=output_tokens,
+        output_tokens=call.output_tokens,
         cost_nano_usd=charged,
         flags=(*template.flags, "uncertain"),
-        charges=tuple(
-            Charge(counter_id, amounts[unit], excess=max(0, amounts[unit] - held))
-            for counter_id, unit, held in admission.holds
-            if unit in amounts
-        ),
     )
+
+
+def _charged(entries: Sequence[Entry], holds: Sequence[tuple[int, str, int]]) -> list[Entry]:
+    """Give each entry its own part of what the call held; what goes beyond it is excess."""
+    left = {counter_id: held for counter_id, unit, held in holds if unit != Unit.CONCURRENT}
+    charged = []
+    for entry in entries:
+        charges = []
+        for counter_id, unit, _ in holds:
+            if counter_id in left and (amount := amount_of(entry, unit)):
+                covered = min(amount, left[counter_id])
+                left[counter_id] -= covered
+                charges.append(Charge(counter_id, amount, excess=amount - covered))
+        charged.append(replace(entry, charges=tuple(charges)))
+    return charged
 
 
 def _names(directory: Path) -> set[str]:
@@ -137,10 +154,12 @@ def _recover(directory: Path, worker: str) -> Recovered:
     paths = segment_paths(directory, worker)
     found, unfinished = _post_ended(paths, worker_id)
     with transaction.atomic():
-        posted = post([recovered_entry(*call) for call in unfinished], worker_id=worker_id)
+        entries = [entry for call in unfinished for entry in recovered_entries(call)]
+        posted = post(entries, worker_id=worker_id)
         if worker_id is not None:
             release_holdings(worker_id)
-    found += Recovered(1, unfinished=len(posted.entries), rejected=len(posted.rejected))
+    requests = sum(entry.entry == 0 for entry in posted.entries)
+    found += Recovered(1, unfinished=requests, rejected=len(posted.rejected))
     if not found.rejected:
         for path in [*paths, lock_path(directory, worker)]:
             path.unlink()
@@ -149,10 +168,8 @@ def _recover(directory: Path, worker: str) -> Recovered:
     return found
 
 
-def _post_ended(
-    paths: list[Path], worker_id: int | None
-) -> tuple[Recovered, list[tuple[Admission, int]]]:
-    running: dict[str, tuple[Admission, int]] = {}
+def _post_ended(paths: list[Path], worker_id: int | None) -> tuple[Recovered, list[Unfinished]]:
+    running: dict[str, Unfinished] = {}
     found = Recovered()
     batch: list[Entry] = []
     for path in paths:

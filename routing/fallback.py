@@ -39,6 +39,7 @@ async def first_to_serve(
     Raises:
         UpstreamError: the last failure, when none served.
         InvalidRequestError: no target's words can say what is asked. HTTP 400.
+        ServiceUnavailableError: another attempt cannot be written down. HTTP 503.
     """
     left = list(candidates)
     last: GatewayError | None = None
@@ -52,6 +53,7 @@ async def first_to_serve(
         if health.cooling_for(target, monotonic()) > 0 and last is not None:
             continue
         began = monotonic()
+        running.begin(target)
         try:
             return await attempt(target)
         except InvalidRequestError as error:

@@ -17,7 +17,7 @@ from billing.journal import Journal
 from billing.limits import Limits, Reservation
 from billing.models import EntryStatus, UsageSource
 from billing.price_book import PriceBook
-from billing.pricing import Price, cost
+from billing.pricing import Price, cost, plain_rates
 from billing.usage import Usage
 from keys.caller import Caller
 from keys.errors import GatewayError
@@ -82,6 +82,7 @@ class RunningCall:
     attempts: list[Attempt] = field(default_factory=list)
     paid_failures: list[Consumed] = field(default_factory=list)
     held_failures: int = 0
+    admitted_target: Target | None = None
     last_failed: Target | None = None
     first_byte_ms: int | None = None
     client_left: bool = False
@@ -94,15 +95,27 @@ class RunningCall:
         Raises:
             ServiceUnavailableError: the journal cannot be written. HTTP 503.
         """
-        price = self._price(first_target)
-        consumed = Consumed(first_target, self.estimate(0), UsageSource.RECOVERED.value)
-        self.books.journal.admit(
-            Admission(
-                template=self._entry(consumed, 0, EntryStatus.RECOVERED.value, "", None, ()),
-                holds=tuple((h.counter_id, h.unit, h.amount) for h in self.reservation.holds),
-                input_price=price.input if price else None,
-                output_price=price.output if price else None,
-            )
+        self.books.journal.admit(self._admission(first_target))
+        self.admitted_target = first_target
+
+    def begin(self, target: Target) -> None:
+        """Write an attempt down before it is made, where it is not the one that was admitted.
+
+        Raises:
+            ServiceUnavailableError: the journal cannot be written. HTTP 503.
+        """
+        if self.attempts or target is not self.admitted_target:
+            self.books.journal.admit_again(self._admission(target))
+
+    def _admission(self, target: Target) -> Admission:
+        price = self._price(target)
+        consumed = Consumed(target, self.estimate(0), UsageSource.RECOVERED.value)
+        rates = plain_rates(price, consumed.usage.input_tokens) if price else (None, None)
+        return Admission(
+            template=self._entry(consumed, 0, EntryStatus.RECOVERED.value, "", None, ()),
+            holds=tuple((h.counter_id, h.unit, h.amount) for h in self.reservation.holds),
+            input_price=rates[0],
+            output_price=rates[1],
         )
 
     def estimate(self, output_tokens: int) -> Usage:
@@ -123,10 +136,21 @@ class RunningCall:
             self.paid_failures.append(guess)
 
     async def may_ask_again(self) -> bool:
-        """Whether another attempt fits: what failed ones took is held besides its own bound."""
+        """Whether another attempt fits: what failed ones took is held besides its own bound.
+
+        Raises:
+            ServiceUnavailableError: what they took cannot be written down. HTTP 503.
+        """
         new = self.paid_failures[self.held_failures :]
         if not new:
             return True
+        error = EntryStatus.ERROR.value
+        self.books.journal.note_paid(
+            [
+                self._entry(one, 0, error, self.attempts[-1].reason, self._cost(one), ())
+                for one in new
+            ]
+        )
         fits = await self.books.limits.hold_more(
             self.reservation,
             tokens=sum(failure.usage.total_tokens for failure in new),

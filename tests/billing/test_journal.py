@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from billing.entries import Attempt, Charge, Entry
+from billing.entries import Attempt, Charge, Entry, Unfinished
 from billing.journal import Journal, lock_path, segment_paths
 from billing.journal_lines import read_journal
 from keys.errors import ServiceUnavailableError
@@ -62,7 +62,7 @@ def test_an_admission_without_an_end_keeps_the_output_last_seen(journal, tmp_pat
     journal.progress("b", 64)
     journal.progress("b", 128)
     journal.finish([entry("a")])
-    assert written(tmp_path).unfinished == [(running, 128)]
+    assert written(tmp_path).unfinished == [Unfinished(running, 128)]
 
 
 def test_progress_of_a_request_that_ended_is_ignored(journal, tmp_path):
@@ -133,7 +133,7 @@ def test_a_posted_segment_goes_and_one_with_a_running_request_stays(journal, tmp
     journal.posted(ids)
     remaining = segment_paths(tmp_path, WORKER)
     assert len(remaining) == 2  # the one that admits the slow request, and the current one
-    assert [call.template.request_id for call, _ in written(tmp_path).unfinished] == ["slow"]
+    assert [call.admission.template.request_id for call in written(tmp_path).unfinished] == ["slow"]
     journal.finish([entry("slow")])
     journal.posted(["slow"])
     assert len(segment_paths(tmp_path, WORKER)) == 1
@@ -145,7 +145,7 @@ def test_the_progress_last_seen_outlives_the_posting_of_others(journal, tmp_path
     journal.progress("slow", 777)
     after = [run(journal, f"b{number}").request_id for number in range(60)]
     journal.posted([*before, *after])
-    assert [seen for _, seen in written(tmp_path).unfinished] == [777]
+    assert [call.output_tokens for call in written(tmp_path).unfinished] == [777]
 
 
 def test_closing_leaves_nothing_when_all_is_posted(tmp_path):
@@ -221,7 +221,7 @@ def test_a_disk_that_is_full_at_once_admits_nothing(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     journal.admit(admission("b"))
-    assert [call.template.request_id for call, _ in written(tmp_path).unfinished] == ["b"]
+    assert [call.admission.template.request_id for call in written(tmp_path).unfinished] == ["b"]
     journal.close()
 
 
@@ -250,7 +250,9 @@ def test_after_a_sync_that_failed_nothing_is_admitted_until_one_works(
     broken.clear()
     wait_until(lambda: _admits(journal, "later"), "a sync works")
     assert [read.request_id for read in written(tmp_path).entries] == ["running"]
-    assert [call.template.request_id for call, _ in written(tmp_path).unfinished] == ["later"]
+    assert [call.admission.template.request_id for call in written(tmp_path).unfinished] == [
+        "later"
+    ]
 
 
 def _admits(journal: Journal, request_id: str) -> bool:

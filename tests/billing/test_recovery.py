@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from billing.entries import Admission, Entry, Unfinished
 from billing.journal import Journal, lock_path, segment_paths
 from billing.ledger import post
 from billing.models import Holding, LedgerEntry, SpendTotal, Worker
-from billing.recovery import Recovered, recover_leftovers, recovered_entry
+from billing.recovery import Recovered, recover_leftovers, recovered_entries
 from billing.workers import host_of, new_name, register, retire
 from tests.billing.ledger_samples import (
     admission,
@@ -202,9 +203,14 @@ def test_a_journal_with_damage_in_the_middle_is_recovered_around_it(dead, tmp_pa
     assert list(LedgerEntry.objects.values_list("request_id", flat=True)) == ["req-cut"]
 
 
+def recovered(admitted: Admission, output_tokens: int) -> Entry:
+    (found,) = recovered_entries(Unfinished(admitted, output_tokens))
+    return found
+
+
 def test_a_charge_beyond_the_hold_is_excess():
     held_too_little = admission(holds=[(1, "requests", 1), (2, "tokens", 90), (3, "usd", 10**9)])
-    charges = recovered_entry(held_too_little, 20).charges
+    charges = recovered(held_too_little, 20).charges
     assert [(c.counter_id, c.amount, c.excess) for c in charges] == [
         (1, 1, 0),
         (2, 120, 30),
@@ -214,12 +220,12 @@ def test_a_charge_beyond_the_hold_is_excess():
 
 def test_a_recovered_cost_is_rounded_half_even_once():
     half = replace(admission(), input_price=5_000, output_price=0)
-    assert recovered_entry(half, 0).cost_nano_usd == 0  # 0.5
-    assert recovered_entry(replace(half, input_price=15_000), 0).cost_nano_usd == 2  # 1.5
+    assert recovered(half, 0).cost_nano_usd == 0  # 0.5
+    assert recovered(replace(half, input_price=15_000), 0).cost_nano_usd == 2  # 1.5
 
 
 def test_a_recovered_call_without_a_price_has_no_cost():
-    assert recovered_entry(replace(admission(), input_price=None), 9).cost_nano_usd is None
+    assert recovered(replace(admission(), input_price=None), 9).cost_nano_usd is None
 
 
 def test_retiring_gives_holdings_back(tmp_path):

@@ -52,14 +52,14 @@ def _ends(journal: ModuleType) -> None:
 
 
 def _recoveries(recovery: Any) -> None:
-    recovered_entry = recovery.recovered_entry
+    recovered_entries = recovery.recovered_entries
 
-    def recorded(*args: Any) -> Any:
-        entry = recovered_entry(*args)
-        _ended(None, [entry])
-        return entry
+    def recorded(call: Any) -> Any:
+        entries = recovered_entries(call)
+        _ended(None, entries)
+        return entries
 
-    recovery.recovered_entry = recorded
+    recovery.recovered_entries = recorded
 
 
 PATCHES = [
