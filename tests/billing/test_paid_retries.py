@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from billing.entries import Admission, Attempt, Entry, Unfinished
-from billing.journal import Journal, segment_paths
+from billing.journal import Journal
+from billing.journal_folder import segment_paths
 from billing.journal_lines import read_journal
 from billing.models import Holding, LedgerEntry
 from billing.recovery import recover_leftovers, recovered_entries
@@ -176,7 +177,7 @@ import django
 
 django.setup()
 
-from billing.journal import Journal, segment_paths
+from billing.journal import Journal
 from tests.billing.ledger_samples import admission
 from tests.billing.test_paid_retries import FAILED, dear, paid
 
