@@ -76,6 +76,8 @@ _MESSAGES_REQUEST = _object(
         "messages": {"type": "array", "items": {"type": "object"}, "minItems": 1},
         "max_tokens": {"type": "integer", "minimum": 1, "maximum": 10_000_000},
         "stream": {"type": "boolean"},
+        "user_id": {"type": "string", "maxLength": 256, "description": "Never sent on."},
+        "user": {"type": "string", "maxLength": 256, "description": "Never sent on."},
         "metadata": _object({"user_id": {"type": "string", "maxLength": 256}}, more=True),
     },
     ("model", "messages", "max_tokens"),

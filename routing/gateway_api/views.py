@@ -21,7 +21,12 @@ from keys.authentication import check_address
 from keys.caller import Caller
 from keys.client_address import client_ip
 from keys.credential_header import find_secret
-from keys.errors import GatewayError, InvalidKeyError, ServiceUnavailableError
+from keys.errors import (
+    GatewayError,
+    InvalidKeyError,
+    InvalidRequestError,
+    ServiceUnavailableError,
+)
 from keys.failed_keys import count_failure
 from keys.issuing import revoke_key_by_id
 from keys.versions import read_version
@@ -129,7 +134,7 @@ class GatewayView(APIView):
             code=leaving(error).code,
             message=error.message,
             requested_model=call.model if call else "",
-            end_user=call.end_user if call else "",
+            end_user=_end_user(request, call),
             team_id=caller.team_id if caller else None,
             team=caller.team_name if caller else "",
             key_id=caller.key_id if caller else None,
@@ -144,6 +149,14 @@ class GatewayView(APIView):
             error=refusal.code,
         )
         services.note_refusal(refusal)
+
+
+def _end_user(request: GatewayRequest, call: CallRequest | None) -> str:
+    try:
+        return end_user_header(request) or (call.end_user if call else "")
+    except InvalidRequestError:
+        # Nobody, in a way that can be kept; that may be why the call was refused.
+        return ""
 
 
 class CallView(GatewayView):

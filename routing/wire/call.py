@@ -83,8 +83,7 @@ def _read_openai_chat(raw: bytes, body: dict[str, Any]) -> CallRequest:
         max_output_tokens=most,
         choices=fields.integer(body, "n", MOST_CHOICES) or 1,
         provider=fields.label(body, "provider", LONGEST_PROVIDER_NAME) or None,
-        end_user=fields.label(body, "user_id", LONGEST_END_USER)
-        or fields.label(body, "user", LONGEST_END_USER),
+        end_user=_own_end_user(body),
         include_usage=fields.flag(options, "include_usage", "stream_options.") or False,
         output_token_bound=most,
         input_bound=input_bound.of_openai_chat(raw, body),
@@ -108,7 +107,8 @@ def _read_anthropic_messages(raw: bytes, body: dict[str, Any]) -> CallRequest:
         max_output_tokens=limit,
         choices=1,
         provider=None,
-        end_user=fields.label(metadata, "user_id", LONGEST_END_USER, "metadata."),
+        end_user=_own_end_user(body)
+        or fields.label(metadata, "user_id", LONGEST_END_USER, "metadata."),
         include_usage=True,
         output_token_bound=_with_thinking(body, limit),
         input_bound=input_bound.of_anthropic_messages(raw, body),
@@ -128,6 +128,12 @@ def _model(body: dict[str, Any]) -> str:
             "model", f"must be a name of at most {LONGEST_MODEL_NAME} letters, digits and ._:/@+~-"
         )
     return model
+
+
+def _own_end_user(body: dict[str, Any]) -> str:
+    return fields.label(body, "user_id", LONGEST_END_USER) or fields.label(
+        body, "user", LONGEST_END_USER
+    )
 
 
 def _check_messages(body: dict[str, Any], roles: frozenset[str]) -> None:

@@ -23,6 +23,7 @@ _SPACE = b" \t\n\r"
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _STRING_OR_BRACKET = re.compile(_STRING + rb"|[\[\]{}]", re.DOTALL)
 _STRING_OR_SCALAR = re.compile(_STRING + rb"|[^\s,\]}]++", re.DOTALL)
+_KEY_AT_END = re.compile(r'(?<!\\)"([^"\\]{1,100})"\s*:\s*\Z')
 # How a member's name could be written otherwise: the names that are spliced are a-z and "_".
 _ESCAPED_LETTERS = (b"\\u005", b"\\u006", b"\\u007")
 _ESCAPED_COLON = re.compile(rb"(?<!\\)(?:\\\\)*+\\u003[aA]")
@@ -38,7 +39,7 @@ def decode(raw: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequestError(f"The request body is not valid JSON: {error}") from None
+        raise _malformed(error) from None
     if type(body) is not dict:
         raise InvalidRequestError("The request body must be a JSON object")
     _check_depth(raw, body)
@@ -71,6 +72,15 @@ def remove_member(raw: bytes, key: str) -> bytes:
     if raw[after : after + 1] == b",":
         return raw[:start] + raw[after + 1 :]
     return raw[:start].rstrip(_SPACE).removesuffix(b",") + raw[end:]
+
+
+def _malformed(error: orjson.JSONDecodeError) -> InvalidRequestError:
+    if "infinity" in error.msg:
+        # The parser stopped at the number: its key, if it has one, is what comes before.
+        key = _KEY_AT_END.search(error.doc[max(0, error.pos - 200) : error.pos])
+        if key is not None:
+            return InvalidRequestError(f"'{key[1]}' is too large a number", param=key[1])
+    return InvalidRequestError(f"The request body is not valid JSON: {error}")
 
 
 def _check_depth(raw: bytes, body: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from keys.secrets import make_secret
 from tests.journeys import configuration
 from tests.journeys.raw_http import Answer, post
 from tests.journeys.receipts import get, receipt
+from tests.loopback import wait_until
 
 SECRET, OTHER = make_secret(), make_secret()
 CHAT = "/v1/chat/completions"
@@ -27,9 +28,10 @@ def gateway(install, upstream):
         "providers": configuration.providers(upstream, timeout_seconds=20),
         "models": [
             configuration.model("gpt", ("fake-openai", "gpt-up")),
+            configuration.model("claude", ("fake-anthropic", "claude-up")),
             configuration.every_behaviour("openai"),
         ],
-        "prices": [configuration.price("fake-openai")],
+        "prices": [configuration.price("fake-openai"), configuration.price("fake-anthropic")],
         "teams": [
             configuration.team(
                 "research",
@@ -102,6 +104,53 @@ def test_the_end_user_and_tags_reach_the_ledger(gateway):
         "export_costs", "--from", str(today), "--to", str(today), "--timezone", "UTC"
     )
     assert "josé,env=prod;project=alpha," in rows
+
+
+@pytest.mark.parametrize(
+    ("header", "named", "kept"),
+    [
+        ({"X_User_ID": "jos\u00e9".encode().decode("latin-1")}, {"user": "ann"}, "josé"),
+        ({}, {"user": "ann"}, "ann"),
+        ({"X_User_ID": "\xff"}, {"user": "ann"}, ""),
+    ],
+)
+def test_a_refused_call_is_kept_with_its_end_user(gateway, header, named, kept):
+    body = json.dumps(json.loads(BODY) | named | {"model": "nowhere"}).encode()
+    answer = post(gateway, CHAT, body, SECRET, **header)
+    assert answer.status in (400, 404)
+    asks = (
+        "from billing.models import RefusedCall;"
+        f"print([r.end_user for r in RefusedCall.objects.filter("
+        f"request_id='{answer.headers['x-request-id']}')])"
+    )
+
+    def rows() -> str:
+        return gateway.manage("shell", "--verbosity", "0", "--command", asks).strip()
+
+    wait_until(lambda: rows() != "[]", "the refusal is written")
+    assert rows() == f"[{kept!r}]"
+
+
+@pytest.mark.parametrize(
+    ("header", "named", "end_user"),
+    [
+        ({"X_User_ID": "h"}, {"user_id": "a", "user": "b", "metadata": {"user_id": "c"}}, "h"),
+        ({}, {"user_id": "a", "user": "b", "metadata": {"user_id": "c"}}, "a"),
+        ({}, {"user": "b", "metadata": {"user_id": "c"}}, "b"),
+        ({}, {"metadata": {"user_id": "c"}}, "c"),
+    ],
+)
+def test_a_message_names_its_end_user_as_a_chat_does(gateway, upstream, header, named, end_user):
+    body = json.loads(BODY) | named | {"model": "claude", "max_tokens": 9}
+    answer = post(gateway, "/v1/messages", json.dumps(body).encode(), SECRET, **header)
+    assert answer.status == 200
+    sent = upstream.seen[-1].json
+    assert sent.get("metadata") == named.get("metadata")
+    assert sent.keys().isdisjoint({"user_id", "user"})
+    receipt(gateway, answer.headers["x-request-id"], SECRET)
+    usage = get(gateway, "/v1/usage", SECRET)
+    by_id = {record["request_id"]: record for record in usage["records"]}
+    assert by_id[answer.headers["x-request-id"]]["end_user"] == end_user
 
 
 def test_a_tag_that_a_csv_cell_could_not_tell_from_two_is_refused(gateway):

@@ -16,6 +16,9 @@ from routing.wire.usage_reading import (
     usage_in_error,
 )
 
+# Whom the application serves, as the gateway takes it; Anthropic's own word is `metadata`.
+_OWN_FIELDS = ("user_id", "user")
+
 
 class AnthropicMessagesPassage:
     """The bridge between a Messages client and a Messages provider."""
@@ -24,6 +27,9 @@ class AnthropicMessagesPassage:
         raw = call.raw
         if model != call.model:
             raw = json_body.replace_member(raw, "model", json_body.encode(model))
+        for field in _OWN_FIELDS:
+            if field in call.body:
+                raw = json_body.remove_member(raw, field)
         if max_output_tokens is not None:
             raw = json_body.replace_member(raw, "max_tokens", b"%d" % max_output_tokens)
         return raw

@@ -23,7 +23,7 @@ from routing.chat import (
     ToolResult,
 )
 from routing.wire import fields
-from routing.wire.call import CallRequest
+from routing.wire.call import LONGEST_END_USER, CallRequest
 from routing.wire.fields import Fields
 
 _SAID = {
@@ -41,6 +41,8 @@ _SAID = {
     "thinking",
     "output_config",
 }
+# Read before; they are the gateway's own.
+_END_USER = {"user_id", "user"}
 _HINTS = {"cache_control", "service_tier", "diagnostics"}
 _TOOL_FIELDS = {"name", "type", "description", "input_schema", "strict"}
 _TOOL_HINTS = {"cache_control", "eager_input_streaming", "defer_loading"}
@@ -58,9 +60,10 @@ def read_request(call: CallRequest) -> ChatRequest:
         InvalidRequestError: a field of a wrong type, or one that has no neutral words. HTTP 400.
     """
     body = call.body
-    fields.only(body, _SAID | _HINTS)
+    fields.only(body, _SAID | _END_USER | _HINTS)
     choice, parallel = _tool_choice(body)
     output = fields.member(body, "output_config") or {}
+    metadata = fields.member(body, "metadata") or {}
     fields.only(output, {"effort", "format"}, "output_config.")
     return ChatRequest(
         messages=(*_system(body), *_messages(body)),
@@ -74,7 +77,7 @@ def read_request(call: CallRequest) -> ChatRequest:
         stop=_stop_sequences(body),
         output_schema=_output_schema(output),
         effort=_effort(body, output),
-        end_user=call.end_user,
+        end_user=fields.label(metadata, "user_id", LONGEST_END_USER, "metadata."),
     )
 
 

@@ -102,6 +102,11 @@ def test_everything_that_can_be_said_fits_the_types_of_openais_client():
     assert "cache_control" not in json.dumps(body)
 
 
+def test_whom_the_application_serves_is_not_sent_on_but_as_anthropic_says_it():
+    assert "user" not in request(user_id="a", user="b")
+    assert request(user_id="a", user="b", metadata={"user_id": "c"})["user"] == "c"
+
+
 def test_images_of_a_tool_result_follow_it():
     result = {
         "type": "tool_result",

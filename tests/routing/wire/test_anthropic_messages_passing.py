@@ -54,6 +54,13 @@ def test_ANT07_a_request_passes_byte_for_byte():
     assert BRIDGE.request(call, model="claude", max_output_tokens=None) == call.raw
 
 
+def test_whom_the_application_serves_is_not_sent_on_but_as_anthropic_says_it():
+    call = message_call(user_id="a", user="b", metadata={"user_id": "c"})
+    body = json.loads(BRIDGE.request(call, model="claude", max_output_tokens=None))
+    assert body.keys().isdisjoint({"user_id", "user"})
+    assert body["metadata"] == {"user_id": "c"}
+
+
 def test_the_models_name_and_the_limit_can_change():
     call = message_call()
     body = json.loads(BRIDGE.request(call, model="claude-x", max_output_tokens=7))

@@ -112,6 +112,30 @@ def test_user_id_comes_before_user():
     assert chat(user_id="", user="b").end_user == "b"
 
 
+def test_a_messages_own_field_comes_before_what_anthropic_calls_it():
+    metadata = {"user_id": "c"}
+    assert message(user_id="a", user="b", metadata=metadata).end_user == "a"
+    assert message(user="b", metadata=metadata).end_user == "b"
+    assert message(user_id="", user="", metadata=metadata).end_user == "c"
+
+
+@pytest.mark.parametrize("name", ["user_id", "user"])
+@pytest.mark.parametrize("value", [7, "u" * 257, "a\0", ["u"]])
+def test_a_messages_end_user_must_be_storable(name, value):
+    with pytest.raises(InvalidRequestError) as refused:
+        message(**{name: value})
+    assert refused.value.param == name
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n"])
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 309, "-" + "9" * 5000])
+def test_a_number_that_no_double_holds_is_refused_by_name(name, number):
+    raw = json.dumps(CHAT | {name: 0}).replace(f'"{name}": 0', f'"{name}": {number}')
+    with pytest.raises(InvalidRequestError, match="number") as refused:
+        read_request("openai_chat", raw.encode())
+    assert refused.value.param == name
+
+
 @pytest.mark.parametrize(
     "name", ["ft:gpt-4o:org::id1", "accounts/x/models/y-2.5", "llama3:8b_q4", "@cf/m"]
 )

@@ -123,6 +123,25 @@ def test_F50_F51_F53_F57_what_parsers_could_read_differently_is_refused(raw):
 @pytest.mark.parametrize(
     ("raw", "key"),
     [
+        (b'{"n":1e400}', "n"),
+        ('{"é👋":"\\"", "n" :\n -1e400, "m":1}'.encode(), "n"),
+        (b'{"thinking":{"budget_tokens":%b}}' % (b"9" * 400), "budget_tokens"),
+        (b'{"a":"%b","n":1e400}' % (b'\\"' * 1000), "n"),
+        (b'{"a":[1,1e400]}', None),
+        (b'{"a\\"n":1e400}', None),
+        (b'{"%b":1e400}' % (b"n" * 101), None),
+        (b"1e400", None),
+    ],
+)
+def test_a_number_beyond_a_double_is_named_where_it_has_a_name(raw, key):
+    with pytest.raises(InvalidRequestError) as refused:
+        json_body.decode(raw)
+    assert refused.value.param == key
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
         (b'{"model":"a","model":"b"}', "model"),
         (b'{"model":"a","mod\\u0065l":"b"}', "model"),
         (b'{"x":[{"y":{"k":1,"k":1}}]}', "k"),
