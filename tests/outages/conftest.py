@@ -58,8 +58,10 @@ def redis(servers: ExitStack) -> RedisServer:
 def config(upstream: FakeProvider) -> dict[str, Any]:
     upstream.script("brief", Behaviour(delay_seconds=0.01))
     upstream.script("spoken", Behaviour(words=20, word_seconds=0.1))
+    # On a busy machine the provider may be silent for longer than a second.
+    patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     return {
-        "providers": configuration.providers(upstream),
+        "providers": configuration.providers(upstream, **patient),
         "models": [
             configuration.model(name, ("fake-openai", name), max_attempts=1)
             for name in ("brief", "spoken")
