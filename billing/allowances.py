@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from billing.entries import Charge
 from billing.limit_rules import LimitRule
-from billing.models import Unit
+from billing.models import Per, Unit
 from billing.periods import EPOCH
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -158,15 +158,21 @@ class Share:
     def period_end(self) -> datetime | None:
         return None if self.end is _NEVER else self.end
 
-    def ahead(self, seconds: int, tidyings: int) -> int:
+    def ahead(self, seconds: int, tidyings: int, asked: int = 0) -> int:
         """What it should hold beyond what it does, for the calls of the seconds to come.
 
         While others call units back it should hold nothing beyond the calls at hand.
+
+        Args:
+            asked: what calls at hand ask for: of a key or team that begins they tell its use.
         """
         if self.unit == CONCURRENT or tidyings - self.tight_at < TIGHT_TIDYINGS:
             return 0
         slot = self.slot
         wanted = slot.use_within(seconds, tidyings) + slot.most_at_once
+        # Most end users call once in a while.
+        if not wanted and slot.rule.per != Per.END_USER:
+            wanted = asked * seconds // _SHORTEST_OBSERVED
         return max(0, wanted - self.idle - self.reserved)
 
     @property

@@ -173,7 +173,8 @@ class Limits:
         """
         self._uncounted = False
         missing = list(self._not_held())
-        asks = [Ask(share, min(1, need), need) for _, share, need in missing if need]
+        # Nothing ahead: what runs elsewhere may not have been counted yet.
+        asks = [Ask(share, 1, need, ahead=False) for _, share, need in missing if need]
         if not asks:
             return
         try:
@@ -262,11 +263,11 @@ class Limits:
         slots = self._plans.slots(caller, end_user)
         shares = [self._wallet.share_at(slot, now) for slot in slots]
         recall = Recall()
-        await self._refills.ask([Ask(share, 0, 0, exact=True) for share in shares])
+        await self._refills.ask([Ask(share, 0, 0, exact=True, ahead=False) for share in shares])
         recall.raised(shares)
         while awaited := [share for share in shares if recall.may_help(share)]:
             await recall.wait()
-            await self._refills.ask([Ask(share, 0, 0) for share in awaited])
+            await self._refills.ask([Ask(share, 0, 0, ahead=False) for share in awaited])
         soft = [await self._soft_state(rule, caller, now, end_user) for rule in plan.soft]
         return (*map(_state, shares), *soft)
 

@@ -43,6 +43,7 @@ class Ask:
         full: what the call would like it to hold.
         recall: whether other workers shall give back what they idle on, where it is lacking.
         exact: whether they shall do so in any case, for one who asks how much is left.
+        ahead: whether more than that may be taken, for calls to come.
     """
 
     share: Share
@@ -50,6 +51,7 @@ class Ask:
     full: int
     recall: bool = False
     exact: bool = False
+    ahead: bool = True
 
 
 @dataclass(slots=True)
@@ -240,12 +242,13 @@ def counters_away() -> ServiceUnavailableError:
 def _take(share: Share, asks: Sequence[Ask], tidyings: int) -> Take:
     lacking = max(0, sum(ask.full for ask in asks) - share.idle)
     key = CounterKey(share.slot.rule.id, share.slot.subject, share.start, share.period_end)
+    ahead = share.ahead(HIGH_WATER_SECONDS, tidyings, lacking) if all(a.ahead for a in asks) else 0
     return Take(
         key=key,
         counter_id=share.counter_id,
         need=max(0, min(ask.least for ask in asks) - share.idle),
         lacking=lacking,
-        ahead=max(0, share.ahead(HIGH_WATER_SECONDS, tidyings) - lacking),
+        ahead=max(0, ahead - lacking),
         owed=share.excess - share.excess_posted,
         recall=any(ask.recall for ask in asks),
         exact=any(ask.exact for ask in asks),
