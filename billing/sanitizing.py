@@ -114,6 +114,11 @@ def _has_clean_figures(entry: Entry) -> bool:
     )
 
 
+def stored_cost(cost_nano_usd: int) -> int:
+    """What the ledger says a call cost."""
+    return _clamped(cost_nano_usd, LARGEST_COST_NANO_USD)
+
+
 def storable(text: str, length: int) -> str:
     whole = text.replace("\0", "\ufffd")
     # A lone surrogate encodes to itself here, and comes back as the mark for what was lost.

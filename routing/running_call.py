@@ -18,6 +18,7 @@ from billing.limits import Limits, Reservation
 from billing.models import EntryStatus, UsageSource
 from billing.price_book import PriceBook
 from billing.pricing import Price, cost, plain_rates
+from billing.sanitizing import stored_cost
 from billing.usage import Usage
 from keys.caller import Caller
 from keys.errors import GatewayError
@@ -186,7 +187,8 @@ class RunningCall:
         self.ended = True
         consumptions = [consumed, *self.paid_failures]
         costs = [self._cost(one) for one in consumptions]
-        known = [cost or 0 for cost in costs]
+        # As the ledger will say it: limits, headers and receipt agree with it.
+        known = [stored_cost(cost or 0) for cost in costs]
         self.cost_nano_usd = None if None in costs else sum(known)
         tokens = [one.usage.total_tokens for one in consumptions]
         holds, all_tokens, all_cost = self.reservation.holds, sum(tokens), sum(known)

@@ -15,7 +15,7 @@ from tests.journeys.raw_http import Answer, post
 from tests.journeys.receipts import Json, get, receipt
 
 PATH = "/v1/chat/completions"
-SECRETS = {name: make_secret() for name in ("tight", "wide", "loose")}
+SECRETS = {name: make_secret() for name in ("tight", "wide", "loose", "absurd")}
 PRICE = Price(
     id=1,
     input=parse_usd(configuration.INPUT),
@@ -44,6 +44,7 @@ def gateway(install, upstream):
         "tight": ceiling("tight", 10_000),
         "wide": ceiling("wide", 90_000),
         "loose": {"unit": "usd", "window": "month", "ceiling": "100.00"},
+        "absurd": {"unit": "usd", "window": "month", "ceiling": "9000000000"},
     }
     config = {
         "providers": configuration.providers(upstream),
@@ -52,8 +53,14 @@ def gateway(install, upstream):
                 name, ("fake-openai", f"stall+{name}"), ("fake-openai", f"{name}-second")
             )
             for name in SECRETS
+            if name != "absurd"
+        ]
+        + [configuration.model("absurd", ("fake-openai", "huge-usage"))],
+        "prices": [
+            configuration.price("fake-openai"),
+            configuration.price("fake-openai")
+            | {"model": "huge-usage", "input": "1000000", "output": "1000000"},
         ],
-        "prices": [configuration.price("fake-openai")],
         "teams": [
             configuration.team(name, secret, limits[name]) for name, secret in SECRETS.items()
         ],
@@ -106,3 +113,13 @@ def test_G1b_what_a_provider_reports_beyond_the_bound_is_charged_in_full_and_fla
     )
     assert "beyond_bound" in flags
     assert Decimal(budget(gateway, "loose")["used"]) == Decimal(told["total_cost"])
+
+
+def test_an_absurd_cost_is_told_as_the_ledger_cuts_it(gateway):
+    answer = send(gateway, "absurd")
+    assert answer.status == 200
+    told = receipt(gateway, answer.headers["x-request-id"], SECRETS["absurd"])
+    assert told["total_cost"] == "1000000.000000000"
+    assert answer.headers["x-gateway-cost-usd"] == told["total_cost"]
+    assert Decimal(budget(gateway, "absurd")["used"]) == Decimal(told["total_cost"])
+    assert gateway.manage("check_books")
