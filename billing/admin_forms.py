@@ -8,7 +8,7 @@ from django.forms.models import construct_instance
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from billing.ceilings import parse_ceiling, show_ceiling
-from billing.limit_edits import check_limit
+from billing.limit_edits import TWIN, LimitIdentity, check_limit, identity_of, refuse_twin
 from billing.models import Limit, Price
 from billing.price_book import FIGURES
 from billing.price_edits import InvalidPriceError, check_price
@@ -112,6 +112,8 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
             limit.team = limit.key.team
         try:
             check_limit(limit)
+            if not limit.pk and limit.team_id is not None:
+                refuse_twin(limit)
         except ValidationError as error:
             self.add_error(None, error)
 
@@ -120,6 +122,20 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
         if not self.instance.pk:
             self.instance.timezone = self.instance.team.timezone
         return super().save(commit)
+
+
+class LimitFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]  # not generic at run time
+    """The limits on the page of their owner: no two of the new ones may be the same either."""
+
+    def clean(self) -> None:
+        super().clean()
+        seen: set[LimitIdentity] = set()
+        for form in self.extra_forms:
+            if form.is_valid() and form.has_changed():
+                identity = identity_of(form.instance)
+                if identity in seen:
+                    form.add_error(None, ValidationError(TWIN))
+                seen.add(identity)
 
 
 class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time

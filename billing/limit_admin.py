@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from billing.admin_forms import FIXED, LimitForm
+from billing.admin_forms import FIXED, LimitForm, LimitFormSet
 from billing.alert_words import plain
 from billing.models import Limit, Per, Unit
 from billing.pricing import short_usd
@@ -60,6 +60,7 @@ class LimitInline(TabularInline):  # type: ignore[misc]  # unfold brings no type
 
     model = Limit
     form = LimitForm
+    formset = LimitFormSet
     fields: tuple[str, ...] = ("unit", "window", "per", "ceiling", "soft", "alert_at")
     extra = 0
 

@@ -14,13 +14,17 @@ from django.db import transaction
 from django.db.models.signals import post_save
 from django.dispatch import receiver
 
-from billing.models import Limit, Unit, Window
+from billing.models import Limit, Per, Unit, Window
 from keys.models import ApiKey, Team
 
+LimitIdentity = tuple[str, str, str, bool]
+
+TWIN = {"unit": "there is a limit of the same unit, window, per and effect already"}
 LARGEST_CEILING = 2**63 - 1
 LARGEST_SHARE = 10
 # An edit of anything else would change what the counters have counted.
 _IN_PLACE = frozenset({"ceiling", "alert_at"})
+_IDENTITY = frozenset({"unit", "window", "per", "soft"})
 _CALENDAR = (Window.DAY, Window.WEEK, Window.MONTH)
 
 
@@ -56,7 +60,9 @@ def create_limit(
         timezone=team.timezone,
     )
     check_limit(limit)
-    limit.save()
+    with transaction.atomic():
+        refuse_twin(limit)
+        limit.save()
     return limit
 
 
@@ -78,6 +84,8 @@ def change_limit(limit: Limit, **changes: Any) -> Limit:
         if _IN_PLACE.issuperset(changed):
             current.save(update_fields=list(changed))
             return current
+        if not _IDENTITY.isdisjoint(changed):
+            refuse_twin(current)
         return _replaced(current)
 
 
@@ -103,6 +111,25 @@ def check_limit(limit: Limit) -> None:
     if limit.key is not None and limit.key.team_id != limit.team_id:
         raise ValidationError({"key": "is a key of another team"})
     _check_alerts(limit)
+
+
+def identity_of(limit: Limit) -> LimitIdentity:
+    """Unit, window, per and soft: what tells the limits of one owner apart."""
+    # Of a key's own limit, "team" means its owner as a whole: that is the key.
+    whole_key = limit.key_id is not None and limit.per == Per.KEY
+    per = Per.TEAM.value if whole_key else limit.per
+    return (limit.unit, limit.window, per, limit.soft)
+
+
+def refuse_twin(limit: Limit) -> None:
+    """Raises ValidationError where its owner has another limit that counts the same.
+
+    Call it in the transaction that saves the limit: it locks the team until then.
+    """
+    Team.objects.select_for_update(no_key=True).get(pk=limit.team_id)
+    others = Limit.objects.filter(team=limit.team_id, key=limit.key_id).exclude(pk=limit.pk)
+    if identity_of(limit) in map(identity_of, others):
+        raise ValidationError(TWIN)
 
 
 def _check_alerts(limit: Limit) -> None:

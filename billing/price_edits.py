@@ -11,6 +11,7 @@ from django.db import transaction
 from billing import models
 from billing.price_book import FIGURES, price_of
 from billing.pricing import Price
+from billing.provider_names import provider_exists
 
 # A model's first price holds for all calls there ever were, so that those that were made while
 # it was unknown can be priced.
@@ -88,6 +89,8 @@ def check_price(price: Price, *, provider: str, kind: str, model: str) -> None:
     """Raises InvalidPriceError where `set_price` would, as far as that shows without the book."""
     if bool(provider) == bool(kind):
         raise InvalidPriceError("provider", "give either a provider or a kind")
+    if provider and not provider_exists(provider):
+        raise InvalidPriceError("provider", f"there is no provider {provider!r}")
     if not 0 < len(model) <= LONGEST_MODEL_NAME:
         raise InvalidPriceError("model", f"give a name of at most {LONGEST_MODEL_NAME} characters")
     for figure in FIGURES:

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from billing.limit_edits import LimitIdentity
 from billing.pricing import Price
-
-# Unit, window, per and soft: what tells the limits of one owner apart.
-LimitIdentity = tuple[str, str, str, bool]
 
 
 @dataclass(frozen=True, slots=True)

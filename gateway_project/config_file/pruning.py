@@ -4,10 +4,11 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 
+from billing.limit_edits import identity_of
 from billing.models import Limit
 from gateway_project.config_file.entries import ConfigFile, LimitEntry, TeamEntry
 from gateway_project.config_file.report import Report
-from gateway_project.config_file.team_rows import describe, identity_of
+from gateway_project.config_file.team_rows import describe
 from keys.issuing import revoke_key
 from keys.models import ApiKey, Team
 from routing.models import Model, Provider

@@ -5,10 +5,10 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 
 from billing.ceilings import show_ceiling
-from billing.limit_edits import change_limit, create_limit
+from billing.limit_edits import change_limit, create_limit, identity_of
 from billing.models import Limit
 from gateway_project.config_file.document import ConfigError
-from gateway_project.config_file.entries import KeyEntry, LimitEntry, LimitIdentity, TeamEntry
+from gateway_project.config_file.entries import KeyEntry, LimitEntry, TeamEntry
 from gateway_project.config_file.report import Report, assign, check, refusal
 from keys.issuing import issue_key, revoke_key
 from keys.models import ApiKey, Team
@@ -122,10 +122,6 @@ def _apply_limit(
     if differences:
         change_limit(limit, ceiling=entry.ceiling, alert_at=list(entry.alert_at))
         report.changed(f"limit {describe(limit)}", differences)
-
-
-def identity_of(limit: Limit) -> LimitIdentity:
-    return (limit.unit, limit.window, limit.per, limit.soft)
 
 
 def describe(limit: Limit) -> str:

@@ -123,6 +123,23 @@ def test_a_teams_limits_are_set_on_its_page(console):
     )
 
 
+def test_a_second_limit_that_counts_the_same_is_refused(console, team):
+    Limit.objects.create(team=team, unit="usd", window="month", ceiling=5)
+    page = console.post(f"{LIMITS}add/", limit_form(team, unit="usd", window="month")).content
+    assert b"of the same unit, window" in page
+    assert Limit.objects.count() == 1
+
+
+def test_two_new_limits_of_a_teams_page_that_count_the_same_are_refused(console):
+    form = {"name": "app", "timezone": "Asia/Tokyo", "allowed_models": ""}
+    row = {"unit": "usd", "window": "month", "per": "team", "ceiling": "9", "alert_at": ""}
+    rows = inline_form("limits", **row)
+    rows |= {f"limits-1-{name}": value for name, value in row.items()} | {"limits-TOTAL_FORMS": "2"}
+    page = console.post("/admin/keys/team/add/", {**form, **rows}).content
+    assert b"of the same unit, window" in page
+    assert not Limit.objects.exists()
+
+
 def test_a_keys_limits_are_set_on_its_page(console, key):
     form = {"name": "ci", "allowed_models": "", "allowed_ips": "", "tags": ""}
     rows = inline_form("limits", unit="requests", window="minute", ceiling="60", alert_at="")
@@ -157,6 +174,7 @@ def test_the_same_price_again_adds_nothing(console):
     [
         ("provider", {"provider": "main"}),
         ("provider", {"kind": ""}),
+        ("provider", {"provider": "nowhere", "kind": ""}),
         ("input", {"input": ""}),
         ("input", {"input": "-1"}),
         ("output", {"output": "1000001"}),

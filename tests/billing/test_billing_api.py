@@ -12,6 +12,7 @@ from billing.exports import costs_csv, read_export
 from billing.models import Limit, Price
 from billing.pricing import NANO_PER_USD
 from keys.models import Team, User
+from routing.models import Provider
 from tests.billing.ledger_filling import call, fill
 
 pytestmark = pytest.mark.django_db
@@ -90,6 +91,17 @@ def test_a_bad_limit_is_refused_by_field(api, team, field, changed):
     assert not Limit.objects.exists()
 
 
+def test_a_second_limit_that_counts_the_same_is_refused(api, team):
+    body = {"team": team.pk, "unit": "usd", "window": "month", "ceiling": "1"}
+    assert send(api, "POST", "/api/limits/", **body).status_code == 201
+    again = send(api, "POST", "/api/limits/", **{**body, "ceiling": "2"})
+    assert (again.status_code, list(again.json())) == (400, ["unit"])
+    day = send(api, "POST", "/api/limits/", **{**body, "window": "day"})
+    changed = send(api, "PATCH", f"/api/limits/{day.json()['id']}/", window="month")
+    assert (changed.status_code, list(changed.json())) == (400, ["unit"])
+    assert sorted(Limit.objects.values_list("window", flat=True)) == ["day", "month"]
+
+
 def test_a_new_ceiling_keeps_the_limit(api, team):
     limit = Limit.objects.create(team=team, unit="usd", window="month", ceiling=1)
     answer = send(api, "PATCH", f"/api/limits/{limit.pk}/", ceiling="7")
@@ -129,6 +141,12 @@ def test_a_price_is_dollars_both_ways(api):
     assert Price.objects.get().input == 2_500_000_000
 
 
+def test_a_price_may_be_of_one_provider(api):
+    Provider.objects.create(name="main", kind="openai")
+    answer = send(api, "POST", "/api/prices/", **{**PRICE, "provider": "main", "kind": ""})
+    assert (answer.status_code, answer.json()["provider"]) == (201, "main")
+
+
 def test_the_same_price_again_is_the_one_that_holds(api):
     first = send(api, "POST", "/api/prices/", **PRICE)
     again = send(api, "POST", "/api/prices/", **PRICE)
@@ -141,6 +159,7 @@ def test_the_same_price_again_is_the_one_that_holds(api):
         ("input", {"input": 2.5}),
         ("input", {"input": "-1"}),
         ("provider", {"provider": "main"}),
+        ("provider", {"provider": "nowhere", "kind": ""}),
         ("above_output", {"above_output": "1"}),
         ("model", {"model": ""}),
     ],

@@ -1,6 +1,7 @@
 """An edit takes effect on what is open, and never loses what was counted."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -78,6 +79,36 @@ def test_a_limit_that_makes_no_sense_is_refused(team, field, fields):
         create_limit(team, **fields)
     assert field in refused.value.message_dict
     assert not Limit.objects.exists()
+
+
+@pytest.mark.parametrize("other", [{"window": "week"}, {"soft": True}, {"per": "key"}])
+def test_limits_that_count_otherwise_stand_beside_each_other(team, other):
+    same: dict[str, Any] = {"unit": "requests", "window": "day", "ceiling": 1}
+    create_limit(team, **same)
+    create_limit(team, **same | other)
+    with pytest.raises(ValidationError) as refused:
+        create_limit(team, **same | other)
+    assert list(refused.value.message_dict) == ["unit"]
+
+
+def test_a_keys_own_limit_counts_the_key_whatever_it_is_called(team):
+    key = team.keys.create(name="ci", secret_hash="h" * 64, prefix="gw_aaaaaa")
+    same: dict[str, Any] = {"unit": "requests", "window": "day", "ceiling": 1, "key": key}
+    create_limit(team, **same, per="key")
+    create_limit(team, **same, per="end_user")
+    with pytest.raises(ValidationError):
+        create_limit(team, **same, per="team")
+
+
+def test_twins_of_earlier_days_can_be_edited_until_they_differ(team):
+    first, _ = (
+        Limit.objects.create(team=team, unit="requests", window="day", ceiling=1) for _ in range(2)
+    )
+    change_limit(first, ceiling=2)
+    team.timezone = "Asia/Tokyo"
+    team.save()
+    assert set(Limit.objects.values_list("timezone", flat=True)) == {"Asia/Tokyo"}
+    change_limit(Limit.objects.latest("pk"), window="week")
 
 
 def test_a_limit_on_a_key_of_another_team_is_refused(team):

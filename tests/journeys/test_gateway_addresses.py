@@ -125,7 +125,7 @@ def test_a_refused_call_is_kept_with_its_end_user(gateway, header, named, kept):
     )
 
     def rows() -> str:
-        return gateway.manage("shell", "--verbosity", "0", "--command", asks).strip()
+        return str(gateway.manage("shell", "--verbosity", "0", "--command", asks)).strip()
 
     wait_until(lambda: rows() != "[]", "the refusal is written")
     assert rows() == f"[{kept!r}]"

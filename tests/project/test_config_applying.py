@@ -7,6 +7,7 @@ import pytest
 import yaml
 from django.core.management import CommandError, call_command
 
+from billing.limit_edits import create_limit
 from billing.models import Limit, Price
 from gateway_project.config_file.applying import apply_config
 from gateway_project.config_file.document import ConfigError
@@ -241,6 +242,19 @@ def test_an_export_gives_the_same_configuration_on_an_empty_gateway():
     apply(exported)
     assert yaml.safe_load(export_config()) == yaml.safe_load(exported)
     assert apply(CONFIG).changes == []
+
+
+def test_a_keys_limit_that_came_over_the_api_is_the_same_in_the_file():
+    apply()
+    key = ApiKey.objects.get()
+    limit = create_limit(
+        key.team, key=key, unit="tokens", window="hour", ceiling=7, per="key", alert_at=[0.5]
+    )
+    exported = export_config()
+    before = Limit.objects.count()
+    apply(exported)
+    assert Limit.objects.count() == before
+    assert Limit.objects.filter(pk=limit.pk).exists()
 
 
 def test_the_command_prints_changes_and_secrets(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu import Connection
+from kombu.connection import Connection
 
 from tests.loopback import wait_until
 from tests.project.test_supervision import configured
@@ -39,7 +39,8 @@ def write(folder: Path, writer: int) -> None:
 
 def read(folder: Path) -> list[tuple[int, int]]:
     """Everything up to its own end mark."""
-    queue, taken = queue_in(folder), []
+    queue = queue_in(folder)
+    taken: list[tuple[int, int]] = []
     while True:
         message = queue.get(timeout=60)
         message.ack()
