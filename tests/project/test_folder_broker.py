@@ -82,13 +82,13 @@ def test_a_message_that_is_still_written_is_not_read(tmp_path):
 
 def test_celery_outlives_files_that_are_no_messages(tmp_path, fake_provider):
     with running(configured(tmp_path, fake_provider)) as gateway:
-        wait_until(lambda: gateway.celery_pid() is not None, "the Celery worker")
+        wait_until(lambda: gateway.celery_pid() is not None, "the Celery worker", seconds=60)
         pid, messages = gateway.celery_pid(), gateway.data_dir / "broker" / "messages"
         wait_until(messages.is_dir, "the schedule's first message")
         for name, content in BROKEN.items():
             (messages / f"0-{name}.celery.message").write_bytes(content)
         gateway.manage("shell", "--verbosity", "0", "--command", SEND)
-        wait_until(lambda: "counters_swept" in gateway.output, "the task is done")
+        wait_until(lambda: "counters_swept" in gateway.output, "the task is done", seconds=60)
         assert gateway.celery_pid() == pid
         assert gateway.output.count("unreadable_message_dropped") == len(BROKEN)
         assert "Unrecoverable" not in gateway.output
