@@ -5,7 +5,8 @@ killed process wrote, and a thread syncs in groups, so that a power cut takes th
 most. Room for the end of every running request is allocated before it is admitted. When the disk
 is full, admission stops with 503 and what runs can still end. It stops too after a sync that
 failed, when the kernel may have dropped what it held: writing goes on in a new file, and
-admission with it once that file has been synced.
+admission with it once that file has been synced. And it stops when somebody removed the files,
+until they have been made anew.
 """
 
 import errno
@@ -20,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from billing.entries import Admission, Entry
+from billing.journal_folder import JournalLock, is_at, is_removed
 from billing.journal_lines import (
     admit_line,
     end_line,
@@ -39,15 +41,6 @@ _ENTRIES_EXPECTED = 4
 log = structlog.get_logger(__name__)
 
 
-def lock_path(directory: Path, worker: str) -> Path:
-    return directory / f"{worker}.lock"
-
-
-def segment_paths(directory: Path, worker: str) -> list[Path]:
-    """In the order in which they were written."""
-    return sorted(directory.glob(f"{worker}.*.journal"))
-
-
 class _Segment:
     """One file. `pins` counts the lines in it that are still needed."""
 
@@ -58,6 +51,8 @@ class _Segment:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self.offset = self.allocated = self.pins = 0
         try:
+            # Tells that we live when somebody has removed the lock file.
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
             self.allocate(size)
         except OSError:
             os.close(self.descriptor)
@@ -76,6 +71,14 @@ class _Segment:
         if os.pwrite(self.descriptor, line, self.offset) != len(line):
             raise OSError(errno.ENOSPC, "the line was not written whole")
         self.offset += len(line)
+
+    def move_to(self, path: Path) -> int:
+        """Go on in a new file that says the same; returns the descriptor of the old one."""
+        written = os.pread(self.descriptor, self.offset, 0)
+        made = _Segment(path, self.allocated)
+        made.append(written)
+        old, self.descriptor, self.path = self.descriptor, made.descriptor, path
+        return old
 
 
 class _Running:
@@ -99,7 +102,7 @@ class Journal:
         self.directory = directory
         self.worker = worker
         self._segment_bytes = segment_bytes
-        self._lock_descriptor = _locked(directory, worker)
+        self._lock = JournalLock(directory, worker)
         self._mutex = threading.Lock()
         self._segments: list[_Segment] = []
         self._running: dict[str, _Running] = {}
@@ -107,6 +110,9 @@ class Journal:
         self._made = 0
         self._retired: list[int] = []
         self._distrusted = False  # a sync failed, and none has worked since
+        self._removed = False  # the files are not where they belong, and could not be made anew
+        self._sealed = False
+        self._refuses = False  # the log has been told
         self._unsynced = threading.Event()
         self._closing = threading.Event()
         self._syncing = threading.Thread(target=self._sync, name="journal-sync", daemon=True)
@@ -188,7 +194,7 @@ class Journal:
             done = [segment for segment in self._segments[:-1] if not segment.pins]
             self._segments = [segment for segment in self._segments if segment not in done]
         for segment in done:
-            segment.path.unlink()
+            segment.path.unlink(missing_ok=True)
 
     def has_end_of(self, request_id: str) -> bool:
         """Whether the entries of a request that ended can be read back."""
@@ -201,10 +207,36 @@ class Journal:
         with self._mutex:
             paths = [segment.path for segment in self._segments if segment.pins]
         for path in paths:
+            if not path.exists():  # removed, when it was not the last any more
+                log.error("journal_segment_lost", journal=path.name)
+                continue
             for record in read_lines(path.read_bytes()):
                 entries = follow(record, {}) if record and "end" in record else []
                 if entries and entries[0].request_id in request_ids:
                     yield entries
+
+    def keep_in_place(self) -> bool:
+        """Make the files anew when somebody removed them or moved them away; call it every second.
+
+        Returns:
+            Whether recovery would find this journal. While it would not, nothing is admitted.
+        """
+        with self._mutex:
+            try:
+                if not self._is_in_place():
+                    self._make_anew()
+                    log.error("journal_was_removed", made_anew=str(self.directory))
+            except OSError as error:
+                if not self._removed:
+                    log.error("journal_was_removed", error=str(error))
+                self._removed = True
+            else:
+                self._removed = False
+            return not self._removed
+
+    def seal(self) -> None:
+        """Admit nothing any more; what runs can end."""
+        self._sealed = True
 
     def close(self) -> None:
         """Stop writing. What the ledger does not have yet stays on disk to be recovered."""
@@ -216,9 +248,9 @@ class Journal:
             os.close(self._segments[-1].descriptor)
         if not self._running:
             for segment in self._segments:
-                segment.path.unlink()
-            lock_path(self.directory, self.worker).unlink()
-        os.close(self._lock_descriptor)
+                segment.path.unlink(missing_ok=True)
+            self._lock.path.unlink(missing_ok=True)
+        self._lock.close()
 
     def _retry(self, request_id: str, line: bytes, *, entries: int) -> None:
         """Append a line of a running request, whose end will have so many entries more."""
@@ -231,18 +263,46 @@ class Journal:
     def _append_with_room(self, line: bytes, room: int) -> _Segment:
         """Append and pin a line, and keep room for what must be written after it."""
         try:
-            if self._distrusted:
-                raise OSError(errno.EIO, "the last sync failed")
+            self._check_trust()
             segment = self._with_room(len(line) + room)
             segment.append(line)
         except OSError as error:
-            log.error("journal_refused_admission", error=str(error))
+            if not self._refuses:
+                log.error("journal_refuses_admission", error=str(error))
+            self._refuses = True
             raise ServiceUnavailableError(
                 "The gateway cannot record calls at the moment.", retry_after_seconds=5
             ) from error
+        self._refuses = False
         segment.pins += 1
         self._reserved += room
         return segment
+
+    def _check_trust(self) -> None:
+        if self._distrusted:
+            raise OSError(errno.EIO, "the last sync failed")
+        if self._removed or self._sealed or any(map(is_removed, self._descriptors())):
+            raise OSError("its files are not where recovery looks for them")
+
+    def _descriptors(self) -> list[int]:
+        current = [self._segments[-1].descriptor] if self._segments else []
+        return [self._lock.descriptor, *current]
+
+    def _is_in_place(self) -> bool:
+        last = self._segments[-1:]
+        return is_at(self._lock.descriptor, self._lock.path) and all(
+            is_at(segment.descriptor, segment.path) for segment in last
+        )
+
+    def _make_anew(self) -> None:
+        """What segments before the last one said is gone with them."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if not is_at(self._lock.descriptor, self._lock.path):
+            self._lock.make_anew()
+        for segment in self._segments[-1:]:
+            if not is_at(segment.descriptor, segment.path):
+                self._retired.append(segment.move_to(self._new_path()))
+        self._written()
 
     def _append_end(self, line: bytes, entries: Sequence[Entry], room: int) -> _Segment:
         """Where the line went. One that outgrew its room is shortened when the disk is full."""
@@ -273,9 +333,7 @@ class Journal:
         return current
 
     def _add_segment(self, size: int) -> _Segment:
-        path = self.directory / f"{self.worker}.{self._made:08d}.journal"
-        segment = _Segment(path, max(self._segment_bytes, self._reserved + size))
-        self._made += 1
+        segment = _Segment(self._new_path(), max(self._segment_bytes, self._reserved + size))
         if self._segments:
             filled = self._segments[-1]
             with suppress(OSError):
@@ -283,6 +341,10 @@ class Journal:
             self._retired.append(filled.descriptor)
         self._segments.append(segment)
         return segment
+
+    def _new_path(self) -> Path:
+        self._made += 1
+        return self.directory / f"{self.worker}.{self._made - 1:08d}.journal"
 
     def _written(self) -> None:
         if not self._unsynced.is_set():
@@ -337,19 +399,6 @@ def _unpin(running: _Running) -> None:
     for segment in (running.admitted, running.progressed, running.ended, *running.retried):
         if segment is not None:
             segment.pins -= 1
-
-
-def _locked(directory: Path, worker: str) -> int:
-    directory.mkdir(parents=True, exist_ok=True)
-    path = lock_path(directory, worker)
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # A recoverer that saw the new file before its lock may have taken and removed it.
-        with suppress(FileNotFoundError):
-            if os.fstat(descriptor).st_ino == path.stat().st_ino:
-                return descriptor
-        os.close(descriptor)
 
 
 def _synced(descriptor: int) -> bool:

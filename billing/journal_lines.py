@@ -6,6 +6,7 @@ written yet end a file. A line that was being written when the process died has 
 the end, not damage.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,6 +20,8 @@ from billing.entries import Admission, Attempt, Charge, Entry, JournalContents, 
 from billing.sanitizing import sanitized
 
 _HEADER_BYTES = 18
+# How a line starts, or all of one that was cut before it got so far.
+_BEGUN = re.compile(rb"[0-9a-f]{8} [0-9a-f]{8} \{|[0-9a-f]{8} [0-9a-f]{0,8} ?\Z|[0-9a-f]{1,8}\Z")
 
 
 def admit_line(admission: Admission) -> bytes:
@@ -61,11 +64,13 @@ def read_lines(data: bytes) -> Iterator[dict[str, Any] | None]:
             continue
         body = _body_at(data, position)
         if body is not None:
-            yield orjson.loads(body)
+            yield _record(body)
             position += _HEADER_BYTES + len(body)
             continue
         newline = data.find(b"\n", position, end)
         if newline < 0:
+            if not _BEGUN.match(data, position, end):
+                yield None
             return
         # Zeros were never written: a page that was lost may end in the middle of a line.
         after_hole = data.rfind(b"\0", position, newline) + 1
@@ -82,7 +87,15 @@ def _body_at(data: bytes, position: int) -> bytes | None:
         return None
     start = position + _HEADER_BYTES
     body = data[start : start + length]
-    return body if len(body) == length and crc32(body) == crc else None
+    return body if body and len(body) == length and crc32(body) == crc else None
+
+
+def _record(body: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def read_journal(paths: Iterable[Path]) -> JournalContents:
@@ -111,8 +124,8 @@ def follow(record: dict[str, Any], running: dict[str, Unfinished]) -> list[Entry
             running[request_id] = replace(running[request_id], output_tokens=output_tokens)
         case {"paid": [{"request_id": request_id}, *_] as paid} if request_id in running:
             before = running[request_id]
-            entries = (*before.paid, *map(_entry, paid))
-            running[request_id] = replace(before, paid=entries, is_between=True)
+            noted = (*before.paid, *map(_entry, paid))
+            running[request_id] = replace(before, paid=noted, is_between=True)
         case {"end": ended}:
             entries = [_entry(fields) for fields in ended]
             for entry in entries:

@@ -1,24 +1,23 @@
 """Finishes what dead workers left: their journals into the ledger, their holdings back.
 
-A worker is dead when the lock on its journal can be taken; whoever recovers holds it meanwhile.
+A worker is dead when the locks on its journal can be taken; whoever recovers holds one meanwhile.
 Every step may be repeated: entries are posted once each, and the last posting and the release of
 the holdings are one transaction. Then the files go, then the worker's row. When the database
 fails in between, the next start begins again.
 """
 
-import fcntl
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import structlog
 from django.db import transaction
 
 from billing.charging import amount_of, release_holdings
 from billing.entries import Charge, Entry, Unfinished
-from billing.journal import lock_path, segment_paths
+from billing.journal_folder import lock_path, segment_paths, taken_over, workers_in
 from billing.journal_lines import follow, read_lines
 from billing.ledger import post
 from billing.models import EntryStatus, Unit, Worker
@@ -66,12 +65,11 @@ def recover_leftovers(directory: Path) -> Recovered:
         django.db.Error: the database is away; nothing is lost, call it again.
     """
     found = Recovered()
-    for worker in sorted(_names(directory)):
-        with _taken_over(directory, worker) as is_dead:
-            if is_dead:
-                found += _recover(directory, worker)
+    for worker in sorted(workers_in(directory)):
+        found += _recover_if_dead(directory, worker)
     for row in Worker.objects.filter(host=host_of(directory)):
-        if not lock_path(directory, row.name).exists():
+        files = (lock_path(directory, row.name), *segment_paths(directory, row.name))
+        if not any(path.exists() for path in files):
             retire(row.pk)
             found += Recovered(workers=1)
     if found.workers:
@@ -122,37 +120,21 @@ def _charged(entries: Sequence[Entry], holds: Sequence[tuple[int, str, int]]) ->
     return charged
 
 
-def _names(directory: Path) -> set[str]:
-    locks = {path.name.removesuffix(".lock") for path in directory.glob("*.lock")}
-    return locks | {path.name.rsplit(".", 2)[0] for path in directory.glob("*.journal")}
-
-
-@contextmanager
-def _taken_over(directory: Path, worker: str) -> Iterator[bool]:
-    """Hold the lock of a journal, unless its worker or another recoverer has it."""
-    descriptor = os.open(lock_path(directory, worker), os.O_RDWR | os.O_CREAT, 0o600)
+def _recover_if_dead(directory: Path, worker: str) -> Recovered:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield _is_same_file(descriptor, lock_path(directory, worker))
-    finally:
-        os.close(descriptor)
-
-
-def _is_same_file(descriptor: int, path: Path) -> bool:
-    """False where another recoverer removed the file before we had its lock."""
-    with suppress(FileNotFoundError):
-        return os.fstat(descriptor).st_ino == path.stat().st_ino
-    return False
+        with taken_over(directory, worker) as is_dead:
+            return _recover(directory, worker) if is_dead else Recovered()
+    except (OSError, TypeError, ValueError) as error:
+        # Whatever it is about this one, the others must not wait for it.
+        _tell_once("journal_not_recovered", journal=worker, error=repr(error))
+        return Recovered()
 
 
 def _recover(directory: Path, worker: str) -> Recovered:
     row = Worker.objects.filter(name=worker).first()
     worker_id = row.pk if row else None
     paths = segment_paths(directory, worker)
-    found, unfinished = _post_ended(paths, worker_id)
+    found, unfinished, damaged = _post_ended(paths, worker_id)
     with transaction.atomic():
         entries = [entry for call in unfinished for entry in recovered_entries(call)]
         posted = post(entries, worker_id=worker_id)
@@ -161,28 +143,48 @@ def _recover(directory: Path, worker: str) -> Recovered:
     requests = sum(entry.entry == 0 for entry in posted.entries)
     found += Recovered(1, unfinished=requests, rejected=len(posted.rejected))
     if not found.rejected:
+        for path in damaged:
+            # What it says beside may be worth money to somebody who can read it.
+            path.rename(path.with_suffix(".damaged"))
         for path in [*paths, lock_path(directory, worker)]:
-            path.unlink()
+            path.unlink(missing_ok=True)
         if worker_id is not None:
             retire(worker_id)
     return found
 
 
-def _post_ended(paths: list[Path], worker_id: int | None) -> tuple[Recovered, list[Unfinished]]:
+def _post_ended(
+    paths: list[Path], worker_id: int | None
+) -> tuple[Recovered, list[Unfinished], list[Path]]:
+    """What was posted, what had not ended, and which files hold damage."""
     running: dict[str, Unfinished] = {}
     found = Recovered()
+    damaged: list[Path] = []
     batch: list[Entry] = []
     for path in paths:
+        lines = 0
         for record in read_lines(path.read_bytes()):
-            if record is None:
-                log.error("journal_line_damaged", journal=path.name)
-                found += Recovered(damaged_lines=1)
-                continue
-            batch += follow(record, running)
+            ended = _followed(record, running)
+            lines += ended is None
+            batch += ended or ()
             if len(batch) >= BATCH_ROWS:
                 found += _post_batch(batch, worker_id)
                 batch = []
-    return found + _post_batch(batch, worker_id), list(running.values())
+        if lines:
+            _tell_once("journal_lines_damaged", journal=path.name, lines=lines)
+            found += Recovered(damaged_lines=lines)
+            damaged.append(path)
+    return found + _post_batch(batch, worker_id), list(running.values()), damaged
+
+
+def _followed(record: dict[str, Any] | None, running: dict[str, Unfinished]) -> list[Entry] | None:
+    """The entries that a record ends with; None where it cannot be understood."""
+    if record is None:
+        return None
+    try:
+        return follow(record, running)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _post_batch(batch: list[Entry], worker_id: int | None) -> Recovered:
@@ -192,3 +194,8 @@ def _post_batch(batch: list[Entry], worker_id: int | None) -> Recovered:
 
 def _figures(found: Recovered) -> dict[str, int]:
     return {name: getattr(found, name) for name in Recovered.__slots__}
+
+
+@cache  # Recovery comes back every few seconds; the log hears of one thing once.
+def _tell_once(event: str, **figures: str | int) -> None:
+    log.error(event, **figures)

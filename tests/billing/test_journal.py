@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from billing.entries import Attempt, Charge, Entry, Unfinished
-from billing.journal import Journal, lock_path, segment_paths
+from billing.journal import Journal
+from billing.journal_folder import lock_path, segment_paths
 from billing.journal_lines import read_journal
 from keys.errors import ServiceUnavailableError
 from tests.billing.ledger_samples import NOON, admission, entry
@@ -124,6 +125,27 @@ def test_reading_goes_on_after_any_damage(journal, tmp_path, lost):
     contents = written(tmp_path)
     assert contents.entries[-1].request_id == "c"
     assert contents.damaged_lines >= 1
+
+
+@pytest.mark.parametrize(
+    "bad", [b"00000000 00000000 \n", b"00000003 352441c2 abc\n", b"00000002 0d4cbb29 []\n"]
+)
+def test_a_record_that_is_none_is_damage_and_what_follows_is_kept(journal, tmp_path, bad):
+    for request_id in "ab":
+        journal.finish([entry(request_id)])
+    (path,) = segment_paths(tmp_path, WORKER)
+    first, _, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(first + b"\n" + bad + rest)
+    contents = written(tmp_path)
+    assert [read.request_id for read in contents.entries] == ["a", "b"]
+    assert contents.damaged_lines == 1
+
+
+@pytest.mark.parametrize("content", [b"0" * 4096, b"no line ever ended", b"\xff" * 99])
+def test_a_file_that_no_worker_wrote_is_damage(tmp_path, content):
+    path = tmp_path / "worker-1.00000000.journal"
+    path.write_bytes(content)
+    assert written(tmp_path).damaged_lines == 1
 
 
 def test_a_posted_segment_goes_and_one_with_a_running_request_stays(journal, tmp_path):

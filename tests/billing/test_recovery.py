@@ -6,12 +6,15 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from django.db import connection
+from structlog.testing import capture_logs
 
 from billing.entries import Admission, Entry, Unfinished
-from billing.journal import Journal, lock_path, segment_paths
+from billing.journal import Journal
+from billing.journal_folder import lock_path, segment_paths
 from billing.ledger import post
 from billing.models import Holding, LedgerEntry, SpendTotal, Worker
 from billing.recovery import Recovered, recover_leftovers, recovered_entries
@@ -41,6 +44,7 @@ import django
 django.setup()
 
 from billing.entries import Charge
+from billing.entries import Admission, Entry, Unfinished
 from billing.journal import Journal
 from tests.billing.ledger_samples import admission, entry
 
@@ -201,6 +205,46 @@ def test_a_journal_with_damage_in_the_middle_is_recovered_around_it(dead, tmp_pa
     found = recover_leftovers(tmp_path)
     assert found.damaged_lines == 2
     assert list(LedgerEntry.objects.values_list("request_id", flat=True)) == ["req-cut"]
+
+
+def test_a_damaged_journal_is_kept_under_another_name(dead, tmp_path):
+    kill_after("end", tmp_path, dead)
+    (path,) = segment_paths(tmp_path, "dead")
+    content = path.read_bytes()[:-1].replace(b"\n", b"\n00000000 00000000 \n", 1)
+    path.write_bytes(content)
+    found = recover_leftovers(tmp_path)
+    assert (found.ended, found.damaged_lines) == (2, 1)
+    assert path.with_suffix(".damaged").read_bytes() == content
+    assert recover_leftovers(tmp_path) == Recovered()
+
+
+def test_a_record_of_an_unknown_shape_is_damage(dead, tmp_path):
+    kill_after("end", tmp_path, dead)
+    (path,) = segment_paths(tmp_path, "dead")
+    body = b'{"end":[{"from":"another version"}]}'
+    line = b"%08x %08x %b\n" % (len(body), crc32(body), body)
+    path.write_bytes(line + path.read_bytes())
+    found = recover_leftovers(tmp_path)
+    assert (found.ended, found.damaged_lines) == (2, 1)
+
+
+FOREIGN = ("a.00000000.journal", "b.lock", "c.journal")
+
+
+def test_one_bad_name_stops_no_other(dead, tmp_path):
+    (tmp_path / "a.00000000.journal").mkdir()
+    (tmp_path / "b.lock").mkdir()
+    (tmp_path / "c.journal").write_bytes(b"x")
+    unreadable = tmp_path / "c-1-ab.00000000.journal"
+    unreadable.symlink_to("/proc/self/mem")
+    kill_after("end", tmp_path, dead)
+    with capture_logs() as logs:
+        assert recover_leftovers(tmp_path).ended == 2
+        assert recover_leftovers(tmp_path) == Recovered()
+    named = [line["path"] for line in logs if line["event"] == "foreign_file_in_journal_folder"]
+    assert sorted(named) == [str(tmp_path / name) for name in FOREIGN]
+    assert [line["event"] for line in logs].count("journal_not_recovered") == 1
+    assert (tmp_path / "c.journal").exists()
 
 
 def recovered(admitted: Admission, output_tokens: int) -> Entry:
