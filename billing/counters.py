@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from django.db import Error, connection, transaction
+from django.db import Error, IntegrityError, connection, transaction
 from django.db.models import F
 
 from billing import models
@@ -274,6 +274,9 @@ class CounterStore:
                 cursor.executemany(_RAISE_HOLDING, taken)
             if given:
                 cursor.executemany(_LOWER_HOLDING, given)
+                if cursor.rowcount != len(given):
+                    # Somebody took this worker for dead, and gave all of it back.
+                    raise IntegrityError("A holding of this worker is gone.")
         return bool(moves)
 
     def _was_committed(
