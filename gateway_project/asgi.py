@@ -35,7 +35,12 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     runtime = Runtime(DatabaseClock())
     await receive()
-    scope["state"]["services"] = await runtime.start()
+    try:
+        scope["state"]["services"] = await runtime.start()
+    except TimeoutError:
+        failed = "The database does not answer: starting again."
+        await send({"type": "lifespan.startup.failed", "message": failed})
+        return
     # For the server, which drains it.
     scope["state"]["runtime"] = runtime
     # Only now: a start waits longer for its database than a page does.

@@ -3,13 +3,13 @@
 Started and stopped by the ASGI lifespan. While it runs it watches the configuration's version:
 an edit anywhere is live here within a second. A snapshot that cannot be loaded is logged and the
 last good one is kept. A database that is away or frozen holds up none of it: whatever asks it
-does so in a thread that is waited for only so long.
+does so in a thread that is waited for only so long. One that is away while we start is waited for.
 """
 
 import asyncio
-from collections.abc import Callable
+import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from random import Random
 from time import monotonic
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from billing.counters import CounterStore
 from billing.journal import Journal
@@ -26,7 +26,7 @@ from billing.limits import Limits, LimitsSnapshot, load_limits
 from billing.price_book import PriceBook, load_price_book
 from billing.recovery import recover_leftovers
 from billing.refusals import RefusalWriter
-from billing.workers import new_name, register, retire
+from billing.workers import is_registered, new_name, register, retire
 from keys.authentication import KeyRing, still_good
 from keys.bounded_thread import BoundedThread
 from keys.clock import DatabaseClock
@@ -45,6 +45,8 @@ RECOVERY_SECONDS = 5.0
 _POLL_SECONDS = 2.0
 _LOAD_SECONDS = 30.0
 _START_SECONDS = 300.0
+_SHORTEST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 5.0
 # At the end: what a frozen database does not take in time is recovered from the journal.
 _LAST_LEDGER_ROWS_SECONDS = 10.0
 _GIVE_BACK_SECONDS = 2.0
@@ -76,13 +78,21 @@ class Runtime:
         self._tasks: list[asyncio.Task[None]] = []
         self._not_ready: str | None = "starting"
         self._database_away = False
+        self._journal_in_place = True
 
     async def start(self) -> Services:
-        await self._read_moment(_START_SECONDS)
-        await self._ask(lambda: recover_leftovers(settings.JOURNAL_DIR), _START_SECONDS)
-        now = self._clock.now()
-        self._worker_id, self._journal = await self._ask(lambda: _enlist(now), _START_SECONDS)
-        configuration = await self._ask(self._load, _START_SECONDS)
+        """Waits for a database that is away: it may start later than we do.
+
+        Raises:
+            TimeoutError: the database is there and does not answer.
+        """
+        await self._when_there(partial(self._read_moment, _START_SECONDS))
+        await self._ask_when_there(partial(recover_leftovers, settings.JOURNAL_DIR))
+        # The journal before the row: a row without a journal counts as a dead worker's.
+        self._journal = Journal(settings.JOURNAL_DIR, new_name())
+        enlist = partial(register, self._journal, self._clock.now())
+        self._worker_id = await self._ask_when_there(enlist)
+        configuration = await self._ask_when_there(self._load)
         self._version = configuration.version
         self._keyring = KeyRing()
         self._limits = Limits(CounterStore(self._worker_id))
@@ -152,6 +162,8 @@ class Runtime:
         reason = self._not_ready
         if reason is None and self._clock.machine_is_off_by() > _CLOCK_OFF_SECONDS:
             reason = "this machine's clock is not the database's"
+        if reason is None and not self._journal_in_place:
+            reason = "the journal was removed and cannot be made anew"
         return Readiness(reason, self._database_away)
 
     async def _watch(self) -> None:
@@ -182,6 +194,7 @@ class Runtime:
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
+            self._journal_in_place = self._journal.keep_in_place()
             try:
                 await self._limits.tidy(self._clock.now())
             except Exception:
@@ -192,13 +205,26 @@ class Runtime:
         """What another worker of this machine left when it was killed is posted soon."""
         while True:
             await asyncio.sleep(RECOVERY_SECONDS)
-            recover = partial(recover_leftovers, settings.JOURNAL_DIR)
+            if not self._journal.keep_in_place():
+                continue  # A row without a journal is a dead worker's: it would be our own.
+            recover = partial(_recover_others, self._worker_id, self._journal)
             try:
-                await self._recovery.run(partial(_with_fresh_connection, recover), _LOAD_SECONDS)
+                if not await self._recovery.run(
+                    partial(_with_fresh_connection, recover), _LOAD_SECONDS
+                ):
+                    self._leave()
+                    return
             except (Error, TimeoutError) as error:
                 log.info("leftovers_not_recovered", error=repr(error))
             except Exception:
                 log.exception("leftovers_not_recovered")
+
+    def _leave(self) -> None:
+        """Somebody took this process for dead, or the database is an older one: what it holds has
+        been given back, and admits nothing more. The supervisor starts another."""
+        log.error("worker_unknown_to_database", worker=self._journal.worker)
+        self._journal.seal()
+        signal.raise_signal(signal.SIGTERM)
 
     async def _end_streams_of_revoked_keys(self) -> None:
         streams = self._pipeline.streams
@@ -228,6 +254,20 @@ class Runtime:
         self._clock.hear(moment.time, asked_at)
         return moment
 
+    async def _ask_when_there(self, function: Callable[[], Result]) -> Result:
+        return await self._when_there(partial(self._ask, function, _START_SECONDS))
+
+    async def _when_there(self, asked: Callable[[], Awaitable[Result]]) -> Result:
+        pause = _SHORTEST_PAUSE_SECONDS
+        while True:
+            try:
+                return await asked()
+            except (OperationalError, InterfaceError) as error:
+                reason = str(error).strip().partition("\n")[0]
+                log.warning("waiting_for_database", error=reason)
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE_SECONDS, pause * 2)
+
     async def _ask(self, function: Callable[[], Result], seconds: float) -> Result:
         return await self._thread.run(partial(_with_fresh_connection, function), seconds)
 
@@ -241,7 +281,9 @@ def _with_fresh_connection(function: Callable[[], Result]) -> Result:
         raise
 
 
-def _enlist(now: datetime) -> tuple[int, Journal]:
-    """The journal before the row: a row without a journal counts as a dead worker's."""
-    journal = Journal(settings.JOURNAL_DIR, new_name())
-    return register(journal, now), journal
+def _recover_others(worker_id: int, journal: Journal) -> bool:
+    """Finish what dead workers left, unless we count as one ourselves: then False."""
+    if not is_registered(worker_id, journal):
+        return False
+    recover_leftovers(journal.directory)
+    return True
