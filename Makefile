@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	--require-hashes --only-binary :all:
 # What `make test-faults` does side by side.
 FAULTS := crowds-and-kills-on-sqlite crowds-and-kills-on-postgresql journeys-on-sqlite \
-	journeys-on-postgresql long-outages other-outages
+	journeys-on-postgresql long-outages redis-outages what-else-is-slow
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-faults $(FAULTS) lint bench screenshots help
@@ -30,6 +30,7 @@ SHOWN_WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 # With ARGS a part may have nothing to do, which is pytest's exit code 5.
 PYTEST_FAULTS = @$(BIN)/python -m pytest -s $(ARGS) -m $(1) $(if $(ARGS),|| test $$? = 5)
 LONG_OUTAGES := $(addprefix tests/outages/test_,postgresql_outage.py celery_outage.py full_disk.py)
+REDIS_OUTAGES := tests/outages/test_redis_outage.py
 
 $(filter crowds-%,$(FAULTS)): crowds-and-kills-on-%:
 	$(call PYTEST_FAULTS,"faults and not once" --database $* tests/faults)
@@ -37,8 +38,10 @@ $(filter journeys-%,$(FAULTS)): journeys-on-%:
 	$(call PYTEST_FAULTS,"faults and not once" --database $* --ignore tests/faults)
 long-outages:
 	$(call PYTEST_FAULTS,"faults and once" $(LONG_OUTAGES))
-other-outages:
-	$(call PYTEST_FAULTS,"faults and once" $(addprefix --ignore ,$(LONG_OUTAGES)))
+redis-outages:
+	$(call PYTEST_FAULTS,"faults and once" $(REDIS_OUTAGES))
+what-else-is-slow:
+	$(call PYTEST_FAULTS,"faults and once" $(addprefix --ignore ,$(LONG_OUTAGES) $(REDIS_OUTAGES)))
 
 lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migrations
 	$(BIN)/ruff check

@@ -131,11 +131,13 @@ def test_books_balance_while_commits_fail_and_nobody_knows():
 
 
 @pytest.mark.faults
+@pytest.mark.once
 def test_books_balance_over_thirty_stories():
     run_state_machine_as_test(Books, settings=MANY)
 
 
 @pytest.mark.faults
+@pytest.mark.once
 @pytest.mark.usefixtures("_giving_up_is_quick")
 def test_books_balance_over_thirty_stories_of_failing_commits():
     run_state_machine_as_test(FailingBooks, settings=MANY)

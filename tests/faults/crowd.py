@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 ANSWER_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,9 @@ class Crowd:
     async def _ask_until_settled(self, request: bytes, start: asyncio.Barrier) -> Reply:
         reply, tries = await ask(self._port, request, start=start), 1
         while reply.may_be_retried and time.monotonic() < self._deadline:
-            # Spread out: that all ask in one moment was the first time's.
-            spread = self._random.uniform(1, 3)
-            await asyncio.sleep(float(reply.headers["retry-after"]) * spread)
+            # Spread out, and less and less often: all in one moment was the first time's.
+            pause = float(reply.headers["retry-after"]) * self._random.uniform(1, 3)
+            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, pause * 2 ** (tries - 1)))
             reply, tries = await ask(self._port, request), tries + 1
         if reply.is_whole:
             self._missing -= 1

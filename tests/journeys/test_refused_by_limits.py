@@ -127,6 +127,7 @@ def test_F40_every_refusal_says_limit_scope_and_reset(gateway, name, path):
 
 
 @pytest.mark.faults
+@pytest.mark.once
 def test_the_openai_sdk_comes_back_by_itself_after_a_request_limit(gateway):
     def near_the_end_of_a_minute() -> bool:
         return 53 <= time.time() % 60 < 57
