@@ -1,5 +1,7 @@
 """A worker that lives is taken for dead: whatever it does then, the books must balance."""
 
+from dataclasses import replace
+
 import pytest
 
 from billing.ledger import post
@@ -60,9 +62,13 @@ def test_what_it_posts_is_counted(world):
         reservation = runner.run(admit(limits, caller, tokens(40)))
         retire(worker.pk)
         charges = limits.settle(reservation, tokens=30, cost_nano_usd=0)
-        of_caller = {"team_id": caller.team_id, "key_id": caller.key_id, "charges": charges}
-        spent = {"started_at": NOW, "input_tokens": 30, "output_tokens": 0}
-        post([entry(**of_caller, **spent)], worker_id=worker.pk)
+        spent = replace(
+            entry(team_id=caller.team_id, key_id=caller.key_id, charges=charges),
+            started_at=NOW,
+            input_tokens=30,
+            output_tokens=0,
+        )
+        post([spent], worker_id=worker.pk)
         limits.posted(charges)
     assert (taken(limit), held(limit)) == (30, 0)
     assert not Worker.objects.exists()

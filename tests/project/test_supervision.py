@@ -30,7 +30,7 @@ SECRET = make_secret()
 
 @pytest.fixture
 def upstream(fake_provider: FakeProvider) -> FakeProvider:
-    fake_provider.script("spoken", Behaviour(words=10, word_seconds=0.3))
+    fake_provider.script("openai/spoken", Behaviour(words=10, word_seconds=0.3))
     return fake_provider
 
 
