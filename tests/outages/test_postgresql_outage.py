@@ -64,32 +64,35 @@ def gateway(install, postgresql):
 
 
 def test_known_keys_go_on_while_the_database_is_away_G12_F28(gateway, postgresql, fake_provider):
-    goes_on(gateway, postgresql, fake_provider, stopped, SHORT)
+    load = SteadyLoad(gateway, SECRET, "brief", name="known")
+    with load.going_on():
+        goes_on(gateway, postgresql, fake_provider, load, stopped, SHORT)
 
 
 @pytest.mark.faults
 def test_known_keys_go_on_while_it_is_stopped_frozen_or_crowded_for_a_minute_G12_F28(
     gateway, postgresql, fake_provider
 ):
-    for outage in (stopped, frozen, crowded):
-        goes_on(gateway, postgresql, fake_provider, outage, LONG)
-
-
-def goes_on(gateway, postgresql, fake_provider, outage, seconds: float) -> None:
-    load = SteadyLoad(gateway, SECRET, "brief", name=f"known-{outage.__name__}")
+    load = SteadyLoad(gateway, SECRET, "brief", name="known")
     with load.going_on():
-        time.sleep(BEFORE)
-        with outage(postgresql):
-            until = time.monotonic() + seconds
-            unknown, ready = _ask_what_cannot_be_known(gateway, until)
-        time.sleep(AFTER)
-    check_books(gateway, fake_provider, load.calls)
+        for outage in (stopped, frozen, crowded):
+            goes_on(gateway, postgresql, fake_provider, load, outage, LONG)
+
+
+def goes_on(gateway, postgresql, fake_provider, load: SteadyLoad, outage, seconds: float) -> None:
+    time.sleep(BEFORE)
+    began = time.monotonic()
+    with outage(postgresql):
+        unknown, ready = _ask_what_cannot_be_known(gateway, began + seconds)
+    time.sleep(AFTER)
+    known = load.between(began, time.monotonic())
+    print(f"\nPostgreSQL {outage.__name__} for {seconds:g} s: {told(known)}")  # noqa: T201 - the proof
+    check_books(gateway, fake_provider, known)
     assert told(unknown).keys() == {(503, "service_unavailable")}, told(unknown)
     assert all(call.retry_after for call in unknown)
     assert ready == {200}
-    failed = [call for call in load.calls if call.status != 200]
-    print(f"\nPostgreSQL {outage.__name__} for {seconds:g} s: {told(load.calls)}")  # noqa: T201 - the proof
-    assert len(failed) <= len(load.calls) // 1000, told(load.calls)
+    failed = [call for call in known if call.status != 200]
+    assert len(failed) <= len(known) // 1000, told(known)
 
 
 def _ask_what_cannot_be_known(gateway, until: float) -> tuple[list[Call], set[int]]:
