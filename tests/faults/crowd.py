@@ -32,6 +32,12 @@ class Reply:
         return self.headers.get("content-type", "").startswith("text/event-stream")
 
     @property
+    def end(self) -> str:
+        """The status, and of a refusal whether and when to ask again."""
+        told = (self.headers.get(name, "") for name in ("retry-after", "x-should-retry"))
+        return " ".join([str(self.status), *told]).rstrip()
+
+    @property
     def may_be_retried(self) -> bool:
         if self.status not in (429, 503) or self.headers.get("x-should-retry") == "false":
             return False

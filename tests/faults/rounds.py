@@ -59,12 +59,12 @@ class Round:
         return sum(reply.is_whole for reply in self.replies)
 
     def __str__(self) -> str:
-        statuses = dict(Counter(reply.status for reply in self.replies))
+        ends = dict(Counter(reply.end for reply in self.replies))
         tries = sum(reply.tries for reply in self.replies)
         return (
             f"{self.name}: {self.served} served of {self.calls} at once in {tries} tries,"
             f" the budget is for {self.fits}, the provider saw {self.asked};"
-            f" {statuses} in {self.seconds:.1f} s"
+            f" {ends} in {self.seconds:.1f} s"
         )
 
 
