@@ -14,7 +14,7 @@ worker asks again (`was_committed`) before it believes anything.
 import asyncio
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -258,18 +258,19 @@ class CounterStore:
     def _is_alone(self) -> bool:
         return not models.Worker.objects.exclude(id=self.worker_id).exists()
 
-    def _move(self, operation: int, changes: dict[int, int], granted: dict[int, int]) -> bool:
+    def _move(self, operation: int, changes: dict[int, int], granted: Mapping[int, int]) -> bool:
         """Write what was given and taken; whether there was anything to write.
 
-        What is granted counts as held by running calls until this worker says otherwise.
+        What is granted counts as held by running calls until this worker says otherwise, also
+        where it is as much as was given back.
         """
         worker = self.worker_id
-        moves = sorted((counter_id, change) for counter_id, change in changes.items() if change)
+        moves = sorted((i, change) for i, change in changes.items() if change or granted[i])
         with connection.cursor() as cursor:
             if moves:
                 cursor.executemany(_MOVE_COUNTER, [(change, i) for i, change in moves])
             taken = [(i, worker, n, granted[i], operation) for i, n in moves if n > 0]
-            given = [(n, granted[i], operation, i, worker) for i, n in moves if n < 0]
+            given = [(n, granted[i], operation, i, worker) for i, n in moves if n <= 0]
             if taken:
                 cursor.executemany(_RAISE_HOLDING, taken)
             if given:

@@ -1,14 +1,19 @@
 """What one worker idles on is another's to spend: recalls between workers on one database."""
 
 import asyncio
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from billing.counters import Answer, CounterKey, Give, Take
 from billing.errors import BudgetExceededError, LimitExceededError
 from billing.estimate import Estimate
 from billing.models import Counter, Holding
 from tests.billing.limit_world import (
+    NOW,
     PLAIN,
+    QuietStore,
     admit,
     idle_on,
     make_limit,
@@ -123,3 +128,22 @@ def test_what_others_have_spent_and_not_posted_is_no_running_call(team, caller):
 
     with running(one, other) as runner:
         assert runner.run(story()) == (True, False)
+
+
+def test_what_is_given_back_and_taken_again_at_once_is_held_by_a_running_call(team):
+    limit = make_limit(team, "tokens", "day", 100)
+    key = CounterKey(limit.pk, "", NOW, NOW + timedelta(days=1))
+    one, other = QuietStore(make_worker().pk), QuietStore(make_worker().pk)
+
+    async def story():
+        whole = Take(key, 0, need=100, lacking=100, ahead=100, owed=0)
+        (reading,) = await one.exchange(1, [whole], [])
+        # One call has ended and the next one waits: nothing changes but who it is that runs.
+        answer = Answer(reading.counter_id, recall=1, running=0)
+        await one.exchange(2, [whole], [Give(reading.counter_id, 100)], [answer])
+        (seen,) = await other.exchange(3, [replace(whole, need=10)], [])
+        await one.close()
+        await other.close()
+        return seen.held_by_others, seen.running_elsewhere
+
+    assert asyncio.run(story()) == (100, 100)
