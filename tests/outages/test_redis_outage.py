@@ -158,5 +158,5 @@ def _bad_keys_are_counted_again(gateway: RunningGateway, name: str) -> None:
     def call() -> Call:
         return caller.call(name)
 
-    wait_until(lambda: call().status == 429, "bad keys are counted again", seconds=8)
+    wait_until(lambda: call().status == 429, "bad keys are counted again", seconds=30)
     caller.close()
