@@ -138,10 +138,12 @@ def test_what_is_given_back_and_taken_again_at_once_is_held_by_a_running_call(te
     async def story():
         whole = Take(key, 0, need=100, lacking=100, ahead=100, owed=0)
         (reading,) = await one.exchange(1, [whole], [])
+        assert reading is not None
         # One call has ended and the next one waits: nothing changes but who it is that runs.
         answer = Answer(reading.counter_id, recall=1, running=0)
         await one.exchange(2, [whole], [Give(reading.counter_id, 100)], [answer])
         (seen,) = await other.exchange(3, [replace(whole, need=10)], [])
+        assert seen is not None
         await one.close()
         await other.close()
         return seen.held_by_others, seen.running_elsewhere
