@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
+from itertools import product
 
 import pytest
 from django.core.management import call_command
@@ -306,8 +307,9 @@ def test_a_page_takes_few_queries_however_much_there_is(
     console, team, django_assert_max_num_queries, address, most
 ):
     now = datetime.now(UTC)
-    for number in range(8):
-        create_limit(team, unit="requests", window="hour", ceiling=number)
+    windows = ("minute", "hour", "day", "week")
+    for number, (unit, window) in enumerate(product(("requests", "tokens"), windows)):
+        create_limit(team, unit=unit, window=window, ceiling=number)
         issue_key(team, f"key-{number}")
     fill(*(call(started_at=now - timedelta(days=number)) for number in range(40)))
     with django_assert_max_num_queries(most):
