@@ -166,7 +166,7 @@ class Refills:
         tidyings = self._wallet.tidyings
         takes = [_take(share, asks, tidyings) for share, asks in current.asks.items()]
         gives = [Give(share.counter_id, amount) for share, amount in exchange.givers.items()]
-        heard = [Answer(i, recall, self._reserved(i)) for i, recall in sorted(answers.items())]
+        heard = [Answer(i, recall, self._running_at(i)) for i, recall in sorted(answers.items())]
         try:
             readings = await self._store.exchange(exchange.operation, takes, gives, heard)
         except UnknownOutcomeError as unknown:
@@ -181,9 +181,12 @@ class Refills:
         else:
             self._apply(exchange, readings)
 
-    def _reserved(self, counter_id: int) -> int:
+    def _running_at(self, counter_id: int) -> int:
         share = self._wallet.of_counter(counter_id)
-        return share.reserved if share is not None else 0
+        if share is None:
+            return 0
+        # What idles still was granted a moment ago, to calls that wait for it.
+        return share.reserved + share.idle
 
     async def _settle_doubt(self) -> bool:
         """Find out about an exchange of unknown outcome before anything else is believed."""
