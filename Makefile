@@ -29,19 +29,21 @@ test-faults: $(VENV)/installed-for-tests ## crowds, kills and outages at full si
 SHOWN_WHOLE := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 # With ARGS a part may have nothing to do, which is pytest's exit code 5.
 PYTEST_FAULTS = @$(BIN)/python -m pytest -s $(ARGS) -m $(1) $(if $(ARGS),|| test $$? = 5)
+# Whatever has such a test, so that not all others are read first.
+SLOW = $(shell grep -rl --include='test_*.py' 'mark\.faults' tests)
 LONG_OUTAGES := $(addprefix tests/outages/test_,postgresql_outage.py celery_outage.py full_disk.py)
 REDIS_OUTAGES := tests/outages/test_redis_outage.py
 
 $(filter crowds-%,$(FAULTS)): crowds-and-kills-on-%:
 	$(call PYTEST_FAULTS,"faults and not once" --database $* tests/faults)
 $(filter journeys-%,$(FAULTS)): journeys-on-%:
-	$(call PYTEST_FAULTS,"faults and not once" --database $* --ignore tests/faults)
+	$(call PYTEST_FAULTS,"faults and not once" --database $* $(filter-out tests/faults/%,$(SLOW)))
 long-outages:
 	$(call PYTEST_FAULTS,"faults and once" $(LONG_OUTAGES))
 redis-outages:
 	$(call PYTEST_FAULTS,"faults and once" $(REDIS_OUTAGES))
 what-else-is-slow:
-	$(call PYTEST_FAULTS,"faults and once" $(addprefix --ignore ,$(LONG_OUTAGES) $(REDIS_OUTAGES)))
+	$(call PYTEST_FAULTS,"faults and once" $(filter-out $(LONG_OUTAGES) $(REDIS_OUTAGES),$(SLOW)))
 
 lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migrations
 	$(BIN)/ruff check

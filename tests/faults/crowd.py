@@ -4,11 +4,14 @@ import asyncio
 import json
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 ANSWER_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 8.0
+# Once all that fits was served: whoever asks now must be refused too.
+GOING_ON_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,14 @@ class Crowd:
     """Clients of one round, each of whom asks again while the gateway says that it is worth it.
 
     Args:
-        enough: with so many served, those who still wait go on for a second and then give up.
+        enough: with so many served, those who still wait go on for a moment and then give up.
     """
 
     def __init__(self, port: int, *, patience_seconds: float, enough: int) -> None:
         self._port = port
         self._deadline = time.monotonic() + patience_seconds
         self._missing = enough
+        self._over = asyncio.Event()
         self._random = random.Random(port)  # noqa: S311 - moments, not secrets
 
     async def ask_at_once(self, requests: list[bytes]) -> list[Reply]:
@@ -90,16 +94,22 @@ class Crowd:
 
     async def _ask_until_settled(self, request: bytes, start: asyncio.Barrier) -> Reply:
         reply, tries = await ask(self._port, request, start=start), 1
-        while reply.may_be_retried and time.monotonic() < self._deadline:
+        while reply.may_be_retried:
             # Spread out, and less and less often: all in one moment was the first time's.
             pause = float(reply.headers["retry-after"]) * self._random.uniform(1, 3)
-            await asyncio.sleep(min(LONGEST_PAUSE_SECONDS, pause * 2 ** (tries - 1)))
+            if await self._gives_up_within(min(LONGEST_PAUSE_SECONDS, pause * 2 ** (tries - 1))):
+                break
             reply, tries = await ask(self._port, request), tries + 1
         if reply.is_whole:
             self._missing -= 1
             if not self._missing:
-                self._deadline = min(self._deadline, time.monotonic() + 1)
+                asyncio.get_running_loop().call_later(GOING_ON_SECONDS, self._over.set)
         return replace(reply, tries=tries)
+
+    async def _gives_up_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
+        return self._over.is_set() or time.monotonic() >= self._deadline
 
 
 def _parsed(raw: bytes) -> Reply:

@@ -73,7 +73,7 @@ def test_known_keys_go_on_while_the_database_is_away_G12_F28(gateway, postgresql
 def test_known_keys_go_on_while_it_is_stopped_frozen_or_crowded_for_a_minute_G12_F28(
     gateway, postgresql, fake_provider
 ):
-    load = SteadyLoad(gateway, SECRET, "brief", name="known")
+    load = SteadyLoad(gateway, SECRET, "brief", name="known", per_second=5)
     with load.going_on():
         for outage in (stopped, frozen, crowded):
             goes_on(gateway, postgresql, fake_provider, load, outage, LONG)
