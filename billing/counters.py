@@ -17,16 +17,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeVar
 
 from django.db import Error, IntegrityError, connection, transaction
 from django.db.models import F
 
 from billing import models
-from billing.charging import lock_new_counters
 from billing.chunks import chunk
-from billing.ledger_use import ledger_use, may_be_in_ledger
+from billing.counter_opening import CounterKey, find_or_open, lock_limits
+from billing.ledger_use import ledger_use
 from billing.limit_rules import LimitRule
 from billing.periods import Period
 
@@ -35,16 +34,6 @@ Result = TypeVar("Result")
 # A deadlock, or a server that was restarted under an idle connection, deserves one more try.
 # SQLite has neither, and its own waiting is behind us when it gives up.
 _TRIES = {"postgresql": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class CounterKey:
-    """What identifies a counter."""
-
-    limit_id: int
-    subject: str
-    start: datetime
-    end: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +273,7 @@ class CounterStore:
         self, operation: int, limit_ids: Iterable[int], counter_ids: Iterable[int]
     ) -> bool:
         with transaction.atomic():
-            _lock_limits(limit_ids)
+            lock_limits(limit_ids)
             counters = _lock(set(counter_ids), ())
             holdings = models.Holding.objects.filter(worker_id=self.worker_id)
             return holdings.filter(counter_id__in=counters, operation=operation).exists()
@@ -307,60 +296,6 @@ _LOWER_HOLDING = """
     UPDATE billing_holding SET amount = amount + %s, running = running + %s, operation = %s
     WHERE counter_id = %s AND worker_id = %s
 """
-
-
-def find_or_open(keys: Sequence[CounterKey]) -> dict[CounterKey, int]:
-    """The ids of counters; those that are not there yet are made. Call it in a transaction.
-
-    A key whose limit is gone is left out.
-    """
-    found = _find(keys)
-    missing = [key for key in keys if key not in found]
-    if not missing:
-        return found
-    # The locks make new counters wait for an edit of their ceiling, and for rows of the ledger
-    # that are being posted and would be in neither the sum nor the counter.
-    limits = _lock_limits(key.limit_id for key in missing)
-    if any(may_be_in_ledger(limits[k.limit_id], k.start) for k in missing if k.limit_id in limits):
-        lock_new_counters()
-    found |= _find(missing)
-    for key in missing:
-        limit = limits.get(key.limit_id)
-        if key not in found and limit is not None:
-            counter = models.Counter.objects.create(
-                limit=limit,
-                subject=key.subject,
-                period_start=key.start,
-                period_end=key.end,
-                ceiling=limit.ceiling,
-                taken=_starting_use(limit, key),
-            )
-            found[key] = counter.pk
-    return found
-
-
-def _starting_use(limit: models.Limit, key: CounterKey) -> int:
-    """A limit made during a period counts what came before it."""
-    if may_be_in_ledger(limit, key.start):
-        return ledger_use(limit, key.subject, key.start, key.end)
-    return 0
-
-
-def _find(keys: Sequence[CounterKey]) -> dict[CounterKey, int]:
-    if not keys:
-        return {}
-    by_identity = {(key.limit_id, key.subject, key.start): key for key in keys}
-    rows = models.Counter.objects.filter(
-        limit_id__in={key.limit_id for key in keys},
-        subject__in={key.subject for key in keys},
-        period_start__in={key.start for key in keys},
-    ).values_list("limit_id", "subject", "period_start", "id")
-    return {by_identity[row[:3]]: row[3] for row in rows if row[:3] in by_identity}
-
-
-def _lock_limits(ids: Iterable[int]) -> dict[int, models.Limit]:
-    rows = models.Limit.objects.select_for_update(no_key=True).order_by("id")
-    return {limit.pk: limit for limit in rows.filter(id__in=set(ids))}
 
 
 def _lock(ids: set[int], gives: Sequence[Give]) -> dict[int, models.Counter]:

@@ -1,6 +1,6 @@
 """The records that travel from the hot path through the journal into the ledger."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 
@@ -128,18 +128,3 @@ class Unfinished:
     output_tokens: int = 0
     paid: tuple[Entry, ...] = ()
     is_between: bool = False
-
-
-@dataclass(slots=True)
-class JournalContents:
-    """What a worker's journal says, read back.
-
-    Attributes:
-        entries: of the requests that ended.
-        unfinished: those that did not.
-        damaged_lines: lines that were there and could not be believed.
-    """
-
-    entries: list[Entry] = field(default_factory=list)
-    unfinished: list[Unfinished] = field(default_factory=list)
-    damaged_lines: int = 0

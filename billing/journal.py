@@ -10,9 +10,7 @@ until they have been made anew.
 """
 
 import errno
-import fcntl
 import os
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import suppress
@@ -30,6 +28,7 @@ from billing.journal_lines import (
     progress_line,
     read_lines,
 )
+from billing.journal_segment import Segment, synced
 from billing.sanitizing import without_details
 from keys.errors import ServiceUnavailableError
 
@@ -41,58 +40,18 @@ _ENTRIES_EXPECTED = 4
 log = structlog.get_logger(__name__)
 
 
-class _Segment:
-    """One file. `pins` counts the lines in it that are still needed."""
-
-    __slots__ = ("allocated", "descriptor", "offset", "path", "pins")
-
-    def __init__(self, path: Path, size: int) -> None:
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        self.offset = self.allocated = self.pins = 0
-        try:
-            # Tells that we live when somebody has removed the lock file.
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
-            self.allocate(size)
-        except OSError:
-            os.close(self.descriptor)
-            path.unlink()
-            raise
-
-    def allocate(self, size: int) -> None:
-        if sys.platform == "darwin":  # has no posix_fallocate
-            os.pwrite(self.descriptor, bytes(size - self.allocated), self.allocated)
-        else:
-            os.posix_fallocate(self.descriptor, self.allocated, size - self.allocated)
-        self.allocated = size
-
-    def append(self, line: bytes) -> None:
-        # At our own offset: half a line that a full disk left is overwritten by the next.
-        if os.pwrite(self.descriptor, line, self.offset) != len(line):
-            raise OSError(errno.ENOSPC, "the line was not written whole")
-        self.offset += len(line)
-
-    def move_to(self, path: Path) -> int:
-        """Go on in a new file that says the same; returns the descriptor of the old one."""
-        written = os.pread(self.descriptor, self.offset, 0)
-        made = _Segment(path, self.allocated)
-        made.append(written)
-        old, self.descriptor, self.path = self.descriptor, made.descriptor, path
-        return old
-
-
 class _Running:
     """A request on its way: the room kept for its end, and the segments that tell of it."""
 
     __slots__ = ("admitted", "ended", "progressed", "retried", "room", "room_per_entry")
 
-    def __init__(self, admitted: _Segment | None, room: int) -> None:
+    def __init__(self, admitted: Segment | None, room: int) -> None:
         self.admitted = admitted
         self.room = room
         self.room_per_entry = room // _ENTRIES_EXPECTED
-        self.retried: tuple[_Segment, ...] = ()
-        self.progressed: _Segment | None = None
-        self.ended: _Segment | None = None
+        self.retried: tuple[Segment, ...] = ()
+        self.progressed: Segment | None = None
+        self.ended: Segment | None = None
 
 
 class Journal:
@@ -104,7 +63,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._lock = JournalLock(directory, worker)
         self._mutex = threading.Lock()
-        self._segments: list[_Segment] = []
+        self._segments: list[Segment] = []
         self._running: dict[str, _Running] = {}
         self._reserved = 0
         self._made = 0
@@ -260,7 +219,7 @@ class Journal:
         running.room += room
         running.retried = (*running.retried, segment)
 
-    def _append_with_room(self, line: bytes, room: int) -> _Segment:
+    def _append_with_room(self, line: bytes, room: int) -> Segment:
         """Append and pin a line, and keep room for what must be written after it."""
         try:
             self._check_trust()
@@ -304,7 +263,7 @@ class Journal:
                 self._retired.append(segment.move_to(self._new_path()))
         self._written()
 
-    def _append_end(self, line: bytes, entries: Sequence[Entry], room: int) -> _Segment:
+    def _append_end(self, line: bytes, entries: Sequence[Entry], room: int) -> Segment:
         """Where the line went. One that outgrew its room is shortened when the disk is full."""
         if len(line) <= room:
             segment = self._segments[-1]
@@ -319,7 +278,7 @@ class Journal:
         segment.append(line)
         return segment
 
-    def _with_room(self, size: int) -> _Segment:
+    def _with_room(self, size: int) -> Segment:
         """The segment to write to, with so much free beyond what running requests need."""
         if not self._segments:
             return self._add_segment(size)
@@ -332,8 +291,8 @@ class Journal:
         current.allocate(max(needed, current.allocated + self._segment_bytes))
         return current
 
-    def _add_segment(self, size: int) -> _Segment:
-        segment = _Segment(self._new_path(), max(self._segment_bytes, self._reserved + size))
+    def _add_segment(self, size: int) -> Segment:
+        segment = Segment(self._new_path(), max(self._segment_bytes, self._reserved + size))
         if self._segments:
             filled = self._segments[-1]
             with suppress(OSError):
@@ -364,7 +323,7 @@ class Journal:
         with self._mutex:
             retired, self._retired = self._retired, []
             current = [self._segments[-1].descriptor] if self._segments else []
-        failed = [descriptor for descriptor in retired + current if not _synced(descriptor)]
+        failed = [descriptor for descriptor in retired + current if not synced(descriptor)]
         for descriptor in retired:
             os.close(descriptor)
         with self._mutex:
@@ -389,7 +348,7 @@ def _room_for_end(admitted: bytes) -> int:
     return _ENTRIES_EXPECTED * (len(admitted) + 1024)
 
 
-def _move_pin(old: _Segment | None, new: _Segment) -> None:
+def _move_pin(old: Segment | None, new: Segment) -> None:
     if old is not None:
         old.pins -= 1
     new.pins += 1
@@ -399,15 +358,3 @@ def _unpin(running: _Running) -> None:
     for segment in (running.admitted, running.progressed, running.ended, *running.retried):
         if segment is not None:
             segment.pins -= 1
-
-
-def _synced(descriptor: int) -> bool:
-    try:
-        if sys.platform == "darwin":
-            os.fsync(descriptor)
-        else:
-            os.fdatasync(descriptor)
-    except OSError as error:
-        log.error("journal_not_synced", error=str(error))
-        return False
-    return True

@@ -7,16 +7,15 @@ the end, not damage.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import orjson
 
-from billing.entries import Admission, Attempt, Charge, Entry, JournalContents, Unfinished
+from billing.entries import Admission, Attempt, Charge, Entry, Unfinished
 from billing.sanitizing import sanitized
 
 _HEADER_BYTES = 18
@@ -96,20 +95,6 @@ def _record(body: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return record if isinstance(record, dict) else None
-
-
-def read_journal(paths: Iterable[Path]) -> JournalContents:
-    """What one worker's segments say, given in the order in which they were written."""
-    contents = JournalContents()
-    running: dict[str, Unfinished] = {}
-    for path in paths:
-        for record in read_lines(path.read_bytes()):
-            if record is None:
-                contents.damaged_lines += 1
-            else:
-                contents.entries += follow(record, running)
-    contents.unfinished = list(running.values())
-    return contents
 
 
 def follow(record: dict[str, Any], running: dict[str, Unfinished]) -> list[Entry]:

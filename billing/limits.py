@@ -106,9 +106,8 @@ class Limits:
             share.last_use = tidyings
             wanted.append((share, need))
         holds = tuple([share.reserve(need) for share, need in wanted])
-        reservation = Reservation(holds, estimate.output_tokens)
-        self._running[reservation] = _Admitted(caller, estimate, end_user, now)
-        return reservation
+        admitted = _Admitted(caller, estimate, end_user, now)
+        return self._runs(admitted, holds, estimate.output_tokens)
 
     async def reserve(
         self, caller: Caller, estimate: Estimate, end_user: str, now: datetime
@@ -124,6 +123,7 @@ class Limits:
         """
         asked: set[Share] = set()
         recall = Recall()
+        admitted = _Admitted(caller, estimate, end_user, now)
         while True:
             plan = self._plans.of(caller)
             shares = [
@@ -132,7 +132,6 @@ class Limits:
             full = plan.needs(estimate, estimate.output_tokens)
             least = plan.needs(estimate, estimate.choices) if estimate.adjustable else full
             lacking = [s for s in shares if s.idle < full[s.unit] or not s.counter_id]
-            admitted = _Admitted(caller, estimate, end_user, now)
             if not lacking:
                 return self._held(admitted, shares, full, estimate.output_tokens)
             unmet = [s for s in lacking if s in asked and s.within_reach < full[s.unit]]
@@ -183,8 +182,9 @@ class Limits:
             self._uncounted = True
             return
         for reservation, share, need in missing:
-            # It may have ended meanwhile, and then the ledger counts it.
-            if reservation in self._running and share.counter_id and share.idle:
+            # It may have ended meanwhile, and then the ledger counts it; or hold it by now.
+            runs = reservation in self._running
+            if runs and share.idle and all(hold.share is not share for hold in reservation.holds):
                 reservation.holds += (share.reserve(min(need, share.idle)),)
 
     def _not_held(self) -> Iterator[tuple[Reservation, Share, int]]:
@@ -334,6 +334,11 @@ class Limits:
         for share in shares:
             share.last_use = self._wallet.tidyings
         holds = tuple(share.reserve(needs[share.unit]) for share in shares)
+        return self._runs(admitted, holds, output_tokens)
+
+    def _runs(
+        self, admitted: _Admitted, holds: tuple[Hold, ...], output_tokens: int
+    ) -> Reservation:
         reservation = Reservation(holds, output_tokens)
         self._running[reservation] = admitted
         return reservation

@@ -15,15 +15,8 @@ import structlog
 from django.db import Error, OperationalError
 
 from billing.allowances import Share
-from billing.counters import (
-    Answer,
-    CounterKey,
-    CounterStore,
-    Give,
-    Reading,
-    Take,
-    UnknownOutcomeError,
-)
+from billing.counter_opening import CounterKey
+from billing.counters import Answer, CounterStore, Give, Reading, Take, UnknownOutcomeError
 from billing.wallet import HIGH_WATER_SECONDS, Wallet
 from keys.errors import ServiceUnavailableError
 

@@ -11,8 +11,8 @@ import pytest
 from billing.entries import Attempt, Charge, Entry, Unfinished
 from billing.journal import Journal
 from billing.journal_folder import lock_path, segment_paths
-from billing.journal_lines import read_journal
 from keys.errors import ServiceUnavailableError
+from tests.billing.journal_contents import read_journal
 from tests.billing.ledger_samples import NOON, admission, entry
 from tests.loopback import wait_until
 

@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from billing.journal import Journal
 from billing.journal_folder import lock_path, segment_paths
-from billing.journal_lines import read_journal
 from billing.models import LedgerEntry, Worker
 from billing.recovery import Recovered, recover_leftovers
 from billing.workers import host_of, is_registered, register, retire
 from keys.errors import ServiceUnavailableError
+from tests.billing.journal_contents import read_journal
 from tests.billing.ledger_samples import admission, entry
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -9,10 +9,10 @@ from billing import ledger_writer
 from billing.entries import Charge, Entry, Refusal
 from billing.journal import Journal
 from billing.journal_folder import segment_paths
-from billing.journal_lines import read_journal
 from billing.ledger_writer import LedgerWriter
 from billing.models import LedgerEntry, RefusedCall
 from billing.refusals import RefusalWriter
+from tests.billing.journal_contents import read_journal
 from tests.billing.ledger_samples import (
     NOON,
     admission,

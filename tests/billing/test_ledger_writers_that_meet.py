@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 
 from billing.books import check_books
-from billing.counters import CounterKey, CounterStore, Give, Take
+from billing.counter_opening import CounterKey
+from billing.counters import CounterStore, Give, Take
 from billing.ledger import post
 from billing.models import Counter, Limit
 from tests.billing.ledger_samples import (

@@ -15,11 +15,11 @@ import pytest
 from billing.entries import Admission, Attempt, Entry, Unfinished
 from billing.journal import Journal
 from billing.journal_folder import segment_paths
-from billing.journal_lines import read_journal
 from billing.models import Holding, LedgerEntry
 from billing.recovery import recover_leftovers, recovered_entries
 from billing.workers import host_of
 from keys.errors import ServiceUnavailableError
+from tests.billing.journal_contents import read_journal
 from tests.billing.ledger_samples import (
     NOON,
     admission,

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from billing.counters import Answer, CounterKey, Give, Take
+from billing.counter_opening import CounterKey
+from billing.counters import Answer, Give, Take
 from billing.errors import BudgetExceededError, LimitExceededError
 from billing.estimate import Estimate
 from billing.models import Counter, Holding

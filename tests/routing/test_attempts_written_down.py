@@ -16,7 +16,7 @@ from billing.counters import CounterStore
 from billing.entries import Entry, Unfinished
 from billing.journal import Journal
 from billing.journal_folder import segment_paths
-from billing.journal_lines import read_journal, read_lines
+from billing.journal_lines import read_lines
 from billing.limits import Limits
 from billing.price_book import BookedPrice, PriceBook
 from billing.pricing import Price
@@ -30,6 +30,7 @@ from routing.health import Health
 from routing.running_call import Arrival, Books, RunningCall
 from routing.settlement import Consumed
 from routing.wire.call import read_request
+from tests.billing.journal_contents import read_journal
 from tests.routing.configs import target
 
 NOON = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
