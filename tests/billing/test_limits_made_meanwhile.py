@@ -1,5 +1,7 @@
 """A limit that is made, or made anew, while calls run counts them too."""
 
+import asyncio
+
 import pytest
 
 from billing.limits import Limits, load_limits
@@ -69,6 +71,20 @@ def test_they_are_charged_once_when_they_end(team, caller):
         post(worker.pk, charges)
         limits.posted(charges)
     assert (taken(limit), held(limit)) == (7, 0)
+
+
+def test_a_running_call_is_counted_once_when_two_edits_meet(team, caller):
+    limits = open_limits()
+
+    async def twice():
+        await asyncio.gather(limits.count_running(), limits.count_running())
+
+    with running(limits) as runner:
+        reservation = runner.run(admit(limits, caller, tokens(9)))
+        make_limit(team, "tokens", "day", 100)
+        limits.replace(load_limits())
+        runner.run(twice())
+        assert [hold.amount for hold in reservation.holds] == [9]
 
 
 def test_a_limit_that_is_smaller_than_what_runs_admits_nothing_more(team, caller):
