@@ -69,7 +69,8 @@ class Share:
 
     Attributes:
         counter_id: 0 until the database has been asked.
-        idle: free for the next call.
+        idle: free for the next call. Below zero the share is overdrawn: calls that were running
+            when the limit was made hold more of it than has been taken yet.
         reserved: held by running calls.
         unposted: spent, and not yet in the ledger.
         leaving: given up here, and not yet given back in the database.
@@ -133,6 +134,10 @@ class Share:
     def within_reach(self) -> int:
         """What the next call may be given, if nobody else takes it first."""
         return self.idle + max(0, self.room)
+
+    @property
+    def overdraft(self) -> int:
+        return max(0, -self.idle)
 
     def might_have(self, amount: int) -> bool:
         """Whether it would fit if nothing ran or idled elsewhere."""
@@ -208,7 +213,7 @@ class Share:
 
     def give_up(self, most: int) -> None:
         """Believe first that idle units are gone: the database is told later."""
-        amount = min(self.idle, most)
+        amount = min(max(0, self.idle), most)
         self.idle -= amount
         self.leaving += amount
 

@@ -4,8 +4,9 @@ One transaction moves counter and holding together, so that at every moment
 
     taken = ledger of the period + what all workers hold (+ excess that providers reported)
 
-and no take passes the ceiling, on SQLite and PostgreSQL alike. Rows are locked limits first,
-then counters, then holdings, each by id: whoever else locks them must keep that order.
+and no take passes the ceiling, on SQLite and PostgreSQL alike. (Calls that ran before a limit was
+made hold what they hold.) Rows are locked limits first, then counters, then holdings, each by id:
+whoever else locks them must keep that order.
 
 When the database fails, nothing was taken. When it fails so late that nobody can say, the
 worker asks again (`was_committed`) before it believes anything.
@@ -42,6 +43,8 @@ class Take:
 
     Attributes:
         counter_id: 0 while it is not known; the counter is then found or made.
+        running: what running calls hold already; granted whatever the ceiling, and others are
+            called back where it passes it.
         owed: excess that the worker will add when it posts; not to be granted any more.
         recall: call back what other workers idle on, unless all that lacks is granted.
         exact: call it back in any case.
@@ -53,6 +56,7 @@ class Take:
     lacking: int
     ahead: int
     owed: int
+    running: int = 0
     recall: bool = False
     exact: bool = False
 
@@ -81,7 +85,7 @@ class Reading:
     """A counter after a take.
 
     Attributes:
-        granted: 0 where the need did not fit.
+        granted: besides what running calls hold already, nothing where the need did not fit.
         recalls, heard: how often idle units were called back, this time included, and up to which
             of these recalls all other holders have answered.
         running_elsewhere: the part of `held_by_others` that running calls may hold. What is
@@ -322,7 +326,7 @@ class _Others:
 def _take(
     take: Take, counter: models.Counter, change: int, others: _Others, alone: bool
 ) -> Reading:
-    taken = counter.taken + change
+    taken = counter.taken + change + take.running
     granted = chunk(
         counter.ceiling - taken - take.owed,
         need=take.need,
@@ -331,10 +335,12 @@ def _take(
         alone=not others.held,
     )
     is_short = take.recall and granted < max(1, take.need, take.lacking)
-    recalls = counter.recalls + (bool(others.held) and (take.exact or is_short))
+    is_over = take.running and taken > counter.ceiling
+    calls_back = bool(others.held) and (take.exact or is_short or is_over)
+    recalls = counter.recalls + calls_back
     return Reading(
         counter_id=counter.pk,
-        granted=granted,
+        granted=take.running + granted,
         taken=taken + granted,
         ceiling=counter.ceiling,
         held_by_others=others.held,

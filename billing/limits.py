@@ -167,25 +167,27 @@ class Limits:
     async def count_running(self) -> None:
         """Have limits that are new hold what running calls may take; call it after `replace`.
 
-        Each call's hold is as large as still fits: then nothing more is admitted. Never fails:
-        what could not be held now is tried again with the next tidying.
+        All of it, also where that is more than the limit allows: then nothing is admitted before
+        enough of them have ended. Never fails: what could not be held now is tried again with
+        the next tidying.
         """
         self._uncounted = False
-        missing = list(self._not_held())
-        # Nothing ahead: what runs elsewhere may not have been counted yet.
-        asks = [Ask(share, 1, need, ahead=False) for _, share, need in missing if need]
-        if not asks:
-            return
         try:
-            await self._refills.ask(asks)
+            # What is charged to a counter must be charged to one that is known.
+            await self._ask_for_no_more(share for _, share, _ in self._not_held())
+            for reservation, share, need in list(self._not_held()):
+                if share.counter_id:
+                    reservation.holds += (share.reserve(need),)
+            await self._ask_for_no_more(self._wallet.overdrawn())
+            self._listener.listen()
         except ServiceUnavailableError:
             self._uncounted = True
-            return
-        for reservation, share, need in missing:
-            # It may have ended meanwhile, and then the ledger counts it; or hold it by now.
-            runs = reservation in self._running
-            if runs and share.idle and all(hold.share is not share for hold in reservation.holds):
-                reservation.holds += (share.reserve(min(need, share.idle)),)
+
+    async def _ask_for_no_more(self, shares: Iterable[Share]) -> None:
+        """Read them, and take what they are overdrawn by; what is to come takes care of itself."""
+        asks = [Ask(share, 0, 0, ahead=False) for share in shares]
+        if asks:
+            await self._refills.ask(asks)
 
     def _not_held(self) -> Iterator[tuple[Reservation, Share, int]]:
         """Running calls with a limit that was made after them, and what they need of it."""
@@ -194,9 +196,8 @@ class Limits:
             held = {hold.share.slot.rule.id for hold in reservation.holds}
             needs = plan.needs(call.estimate, reservation.output_tokens)
             for slot in self._plans.slots(call.caller, call.end_user):
-                if slot.rule.id not in held:
-                    share = self._wallet.share_at(slot, call.at)
-                    yield reservation, share, needs[share.unit]
+                if slot.rule.id not in held and (need := needs[slot.rule.unit]):
+                    yield reservation, self._wallet.share_at(slot, call.at), need
 
     async def hold_more(self, reservation: Reservation, *, tokens: int, cost_nano_usd: int) -> bool:
         """Hold more of the same limits for a running call: of all of them or none.

@@ -111,9 +111,13 @@ class Refills:
             raise counters_away() from joined.error
 
     async def answer(self, recalls: Mapping[int, int]) -> None:
-        """Give back what is leaving, and say that these recalls, by counter, were heard."""
+        """Give back what is leaving, and say that these recalls, by counter, were heard.
+
+        The counters are read anew: calls that hold more than a new limit allows may be why.
+        """
         self._answers.update(recalls)
-        await self.ask([])
+        shares = filter(None, map(self._wallet.of_counter, recalls))
+        await self.ask([Ask(share, 0, 0, ahead=False) for share in shares])
 
     def _join(self, asks: Iterable[Ask]) -> _Round:
         loop = asyncio.get_running_loop()
@@ -236,16 +240,18 @@ def counters_away() -> ServiceUnavailableError:
 
 
 def _take(share: Share, asks: Sequence[Ask], tidyings: int) -> Take:
-    lacking = max(0, sum(ask.full for ask in asks) - share.idle)
+    free = max(0, share.idle)
+    lacking = max(0, sum(ask.full for ask in asks) - free)
     key = CounterKey(share.slot.rule.id, share.slot.subject, share.start, share.period_end)
     ahead = share.ahead(HIGH_WATER_SECONDS, tidyings, lacking) if all(a.ahead for a in asks) else 0
     return Take(
         key=key,
         counter_id=share.counter_id,
-        need=max(0, min(ask.least for ask in asks) - share.idle),
+        need=max(0, min(ask.least for ask in asks) - free),
         lacking=lacking,
         ahead=max(0, ahead - lacking),
         owed=share.excess - share.excess_posted,
+        running=share.overdraft,
         recall=any(ask.recall for ask in asks),
         exact=any(ask.exact for ask in asks),
     )

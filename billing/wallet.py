@@ -83,6 +83,9 @@ class Wallet:
     def of_counter(self, counter_id: int) -> Share | None:
         return self._by_counter.get(counter_id)
 
+    def overdrawn(self) -> list[Share]:
+        return [share for share in self._shares.values() if share.overdraft]
+
     def leaving(self) -> list[Share]:
         return [share for share in self._shares.values() if share.leaving]
 

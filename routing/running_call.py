@@ -195,7 +195,7 @@ class RunningCall:
         charges = self.books.limits.settle(
             self.reservation, tokens=all_tokens, cost_nano_usd=all_cost
         )
-        units = {hold.counter_id: hold.unit for hold in holds}
+        units = {hold.share.counter_id: hold.unit for hold in holds}
         shares = shared_out(charges, units, list(zip(tokens, known, strict=True)))
         if goes_beyond(holds, tokens=all_tokens, cost_nano_usd=all_cost):
             consumptions[0] = replace(consumed, flags=(*consumed.flags, BEYOND_BOUND))

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from billing.limits import Limits, load_limits
+from billing.recalls import LISTEN_SECONDS
 from keys.errors import GatewayError
 from tests.billing.limit_world import (
     NOW,
@@ -93,8 +94,21 @@ def test_a_limit_that_is_smaller_than_what_runs_admits_nothing_more(team, caller
         assert admitted(runner, limits, caller, 8) == 8
         limit = make_limit(team, "requests", "day", 5)
         take_edits(runner, limits)
-        assert taken(limit) == 5
+        assert taken(limit) == held(limit) == 8
         assert admitted(runner, limits, caller, 3) == 0
+
+
+def test_G1_it_admits_the_next_call_when_less_runs_than_it_allows(team, caller):
+    one, other = workers = open_limits(), open_limits()
+    with running(*workers) as runner:
+        calls = [runner.run(admit(limits, caller, tokens(5))) for limits in (one, other) * 3]
+        make_limit(team, "concurrent", "", 4)
+        take_edits(runner, *workers)
+        # The first one counted its calls before it could know of the other's.
+        runner.run(asyncio.sleep(2 * LISTEN_SECONDS))
+        for still_running, call in zip(range(5, -1, -1), calls, strict=True):
+            (one if still_running % 2 else other).settle(call, tokens=5, cost_nano_usd=0)
+            assert admitted(runner, one, caller, 1) == (still_running < 4)
 
 
 def test_what_could_not_be_counted_is_counted_with_the_next_tidying(team, caller):
