@@ -31,6 +31,7 @@ from billing.ledger_use import ledger_use
 from billing.limit_edits import change_limit
 from billing.limits import Limits, Reservation, load_limits
 from billing.models import Counter, Holding, Limit, Unit
+from billing.recalls import LISTEN_SECONDS
 from keys.caller import Caller
 from tests.billing.ledger_samples import entry
 from tests.billing.limit_world import (
@@ -46,6 +47,7 @@ from tests.billing.limit_world import (
 
 USERS = ["", "alice", "bob"]
 SIZES = st.integers(1, 40)
+NEW_LIMITS = [("tokens", "hour", 300), ("requests", "hour", 12), ("concurrent", "", 5)]
 WORKERS = st.integers(0, 1)
 _numbers = count(1)
 Result = TypeVar("Result")
@@ -53,9 +55,12 @@ Result = TypeVar("Result")
 
 @dataclass
 class Call:
+    """A running call; `holds` is how many of its holds the machine knows of."""
+
     reservation: Reservation
     end_user: str
     admitted_at: datetime
+    holds: int
 
     def entry(self, caller: Caller, used: int, charges: tuple[Charge, ...]) -> Entry:
         return entry(
@@ -182,6 +187,8 @@ class Books(RuleBasedStateMachine):
     @rule(who=WORKERS)
     def a_second_passes(self, who: int) -> None:
         self.run(self.workers[who].limits.tidy(self.now))
+        # A tidying counts what the database could not be told before.
+        self.note_new_holds(self.workers[who])
 
     @rule()
     def a_minute_passes(self) -> None:
@@ -195,11 +202,19 @@ class Books(RuleBasedStateMachine):
         self.reload()
 
     @precondition(lambda self: Limit.objects.filter(team=self.team).count() < 6)
-    @rule(ceiling=st.integers(50, 300))
-    def make_a_limit(self, ceiling: int) -> None:
-        limit = make_limit(self.team, "tokens", "hour", ceiling)
-        Limit.objects.filter(pk=limit.pk).update(created_at=self.now)
+    @rule(limit=st.sampled_from(NEW_LIMITS), part=st.floats(0, 1))
+    def make_a_limit(self, limit: tuple[str, str, int], part: float) -> None:
+        """Also one that allows less than what runs."""
+        unit, window, most = limit
+        made = make_limit(self.team, unit, window, int(most * part))
+        Limit.objects.filter(pk=made.pk).update(created_at=self.now)
         self.reload()
+        for worker in self.workers:
+            self.run(worker.limits.count_running())
+            self.note_new_holds(worker)
+            assert self.may_be_uncounted() or self.all_is_held(worker)
+        # Whoever counted first hears of what others hold beyond the limit.
+        self.run(asyncio.sleep(2 * LISTEN_SECONDS))
 
     @rule(who=WORKERS, share=st.floats(0, 1))
     def crash(self, who: int, share: float) -> None:
@@ -250,7 +265,7 @@ class Books(RuleBasedStateMachine):
         outcomes = self.run(all_of_them())
         for (worker, _), outcome in zip(calls, outcomes, strict=True):
             if isinstance(outcome, Reservation):
-                worker.running.append(Call(outcome, user, self.now))
+                worker.running.append(Call(outcome, user, self.now, len(outcome.holds)))
                 for hold in outcome.holds:
                     self.granted[hold.counter_id] += hold.amount
         for (worker, estimate), outcome in zip(calls, outcomes, strict=True):
@@ -261,6 +276,9 @@ class Books(RuleBasedStateMachine):
                 self.must_not_fit(worker, estimate, user)
 
     def may_be_away(self, outcome: BaseException) -> bool:
+        return False
+
+    def may_be_uncounted(self) -> bool:
         return False
 
     def can_give_back(self, worker: Worker) -> bool:
@@ -297,6 +315,21 @@ class Books(RuleBasedStateMachine):
             self.granted[charge.counter_id] += charge.amount - charge.excess
             self.excess[charge.counter_id] += charge.excess
         worker.journal.append(call.entry(self.caller, used, charges))
+
+    def note_new_holds(self, worker: Worker) -> None:
+        for call in worker.running:
+            for hold in call.reservation.holds[call.holds :]:
+                self.granted[hold.counter_id] += hold.amount
+            call.holds = len(call.reservation.holds)
+
+    def all_is_held(self, worker: Worker) -> bool:
+        """Whether running calls hold all that they may take of every limit there is."""
+        limits = Limit.objects.filter(team=self.team).count()
+        return all(
+            len(call.reservation.holds) == limits
+            and {hold.amount for hold in call.reservation.holds} <= {1, _bound(call)}
+            for call in worker.running
+        )
 
     def reload(self) -> None:
         for worker in self.workers:

@@ -50,6 +50,9 @@ class FailingBooks(Books):
     def may_be_away(self, outcome: BaseException) -> bool:
         return isinstance(outcome, ServiceUnavailableError)
 
+    def may_be_uncounted(self) -> bool:
+        return True
+
     def admit(self, calls: Sequence[tuple[Worker, Estimate]], user: str) -> None:
         # A fault that strikes while a worker gives back is over when the outcomes are judged.
         self.struck = {worker.id for worker in self.workers if self._has_fault(worker)}
