@@ -367,15 +367,18 @@ def _state(share: Share) -> LimitState:
 
 
 def _tightest(shares: Iterable[Share], unit: str, alone: bool) -> LimitState | None:
-    states = [
-        state_of(
-            share.slot.rule,
-            ceiling=share.ceiling,
-            # Others may have taken all of the rest since.
-            used=share.used if alone else share.ceiling - share.idle,
-            reset_at=share.period_end,
-        )
-        for share in shares
-        if share.unit == unit and share.counter_id
-    ]
-    return min(states, key=lambda state: state.remaining, default=None)
+    least, tightest = 0, None
+    for share in shares:
+        if share.unit == unit and share.counter_id:
+            # Among others: they may have taken all the rest since.
+            left = share.ceiling - share.used if alone else share.idle
+            if tightest is None or left < least:
+                least, tightest = left, share
+    if tightest is None:
+        return None
+    return state_of(
+        tightest.slot.rule,
+        ceiling=tightest.ceiling,
+        used=tightest.ceiling - least,
+        reset_at=tightest.period_end,
+    )
