@@ -13,7 +13,6 @@ worker asks again (`was_committed`) before it believes anything.
 """
 
 import asyncio
-from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from django.db import Error, IntegrityError, connection, transaction
 from django.db.models import F
 
 from billing import models
-from billing.chunks import chunk
+from billing.chunks import Need, Pot, meet
 from billing.counter_opening import CounterKey, find_or_open, lock_limits
 from billing.ledger_use import ledger_use
 from billing.limit_rules import LimitRule
@@ -39,25 +38,26 @@ _TRIES = {"postgresql": 2}
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """What a worker asks of a counter; see `chunks.chunk` for the figures.
+    """What a worker asks of a counter.
 
     Attributes:
         counter_id: 0 while it is not known; the counter is then found or made.
+        needs: of the calls at hand.
+        idle: what the worker has for them already.
+        ahead: what it would like beyond them.
         running: what running calls hold already; granted whatever the ceiling, and others are
             called back where it passes it.
         owed: excess that the worker will add when it posts; not to be granted any more.
-        recall: call back what other workers idle on, unless all that lacks is granted.
-        exact: call it back in any case.
+        exact: call back what other workers idle on, whether or not anything is lacking.
     """
 
     key: CounterKey
     counter_id: int
-    need: int
-    lacking: int
-    ahead: int
-    owed: int
+    needs: tuple[Need, ...] = ()
+    idle: int = 0
+    ahead: int = 0
     running: int = 0
-    recall: bool = False
+    owed: int = 0
     exact: bool = False
 
 
@@ -85,7 +85,7 @@ class Reading:
     """A counter after a take.
 
     Attributes:
-        granted: besides what running calls hold already, nothing where the need did not fit.
+        granted: what calls need is granted whole or not at all, of all its counters together.
         recalls, heard: how often idle units were called back, this time included, and up to which
             of these recalls all other holders have answered.
         running_elsewhere: the part of `held_by_others` that running calls may hold. What is
@@ -193,32 +193,21 @@ class CounterStore:
         answers: Sequence[Answer],
     ) -> list[Reading | None]:
         readings: list[Reading | None] = []
-        recalled: list[int] = []
-        granted: Tally[int] = Tally()
         moved = False
         try:
             with transaction.atomic():
                 counter_ids = find_or_open([take.key for take in takes if not take.counter_id])
-                counters = _lock({*counter_ids.values(), *(t.counter_id for t in takes)}, gives)
+                ids = [take.counter_id or counter_ids.get(take.key, 0) for take in takes]
+                counters = _lock(set(ids), gives)
                 changes = {give.counter_id: -give.amount for give in gives}
                 others = self._held_by_others(counters)
-                alone, nobody = self._is_alone(), _Others()
-                for take in takes:
-                    counter_id = take.counter_id or counter_ids.get(take.key, 0)
-                    counter = counters.get(counter_id)
-                    change = changes.get(counter_id, 0)
-                    if counter is None:
-                        readings.append(None)
-                        continue
-                    reading = _take(take, counter, change, others.get(counter_id, nobody), alone)
-                    readings.append(reading)
-                    changes[counter_id] = change + reading.granted
-                    granted[counter_id] += reading.granted
-                    if reading.recalls > counter.recalls:
-                        recalled.append(counter_id)
-                self._note_recalls(recalled, answers)
-                changes = {i: change for i, change in changes.items() if i in counters}
-                moved = self._move(operation, changes, granted)
+                asked = [(take, counters.get(i)) for take, i in zip(takes, ids, strict=True)]
+                readings = _readings(asked, changes, others, alone=self._is_alone())
+                read = [reading for reading in readings if reading]
+                self._note_recalls([r for r in read if r.recalls > counters[r.counter_id].recalls])
+                self._note_answers(answers)
+                granted = {reading.counter_id: reading.granted for reading in read}
+                moved = self._move(operation, changes, granted, counters)
         except Error as error:
             if moved:
                 raise UnknownOutcomeError(readings) from error
@@ -232,9 +221,11 @@ class CounterStore:
             others[row.counter_id].add(row)
         return others
 
-    def _note_recalls(self, recalled: Iterable[int], answers: Sequence[Answer]) -> None:
-        for counter_id in sorted(recalled):
+    def _note_recalls(self, readings: Iterable[Reading]) -> None:
+        for counter_id in sorted(reading.counter_id for reading in readings):
             models.Counter.objects.filter(id=counter_id).update(recalls=F("recalls") + 1)
+
+    def _note_answers(self, answers: Iterable[Answer]) -> None:
         holdings = models.Holding.objects.filter(worker_id=self.worker_id)
         for answer in answers:
             holding = holdings.filter(counter_id=answer.counter_id)
@@ -251,14 +242,22 @@ class CounterStore:
     def _is_alone(self) -> bool:
         return not models.Worker.objects.exclude(id=self.worker_id).exists()
 
-    def _move(self, operation: int, changes: dict[int, int], granted: Mapping[int, int]) -> bool:
-        """Write what was given and taken; whether there was anything to write.
+    def _move(
+        self,
+        operation: int,
+        given_back: Mapping[int, int],
+        granted: Mapping[int, int],
+        counters: Iterable[int],
+    ) -> bool:
+        """Write what was given and taken of these counters; whether there was anything to write.
 
         What is granted counts as held by running calls until this worker says otherwise, also
         where it is as much as was given back.
         """
         worker = self.worker_id
-        moves = sorted((i, change) for i, change in changes.items() if change or granted[i])
+        granted = {i: granted.get(i, 0) for i in counters}
+        changes = [(i, granted[i] + given_back.get(i, 0)) for i in sorted(granted)]
+        moves = [(i, change) for i, change in changes if change or granted[i]]
         with connection.cursor() as cursor:
             if moves:
                 cursor.executemany(_MOVE_COUNTER, [(change, i) for i, change in moves])
@@ -323,25 +322,53 @@ class _Others:
         self.heard = answered if self.heard is None else min(self.heard, answered)
 
 
-def _take(
-    take: Take, counter: models.Counter, change: int, others: _Others, alone: bool
-) -> Reading:
-    taken = counter.taken + change + take.running
-    granted = chunk(
-        counter.ceiling - taken - take.owed,
-        need=take.need,
-        lacking=take.lacking,
-        ahead=take.ahead,
-        alone=not others.held,
+def _readings(
+    asked: Sequence[tuple[Take, models.Counter | None]],
+    changes: Mapping[int, int],
+    others: Mapping[int, _Others],
+    *,
+    alone: bool,
+) -> list[Reading | None]:
+    """Grant what can be granted, and tell it.
+
+    Args:
+        changes: to each counter, by what this worker gives back.
+    """
+    pots = [
+        _pot(take, counter, changes.get(counter.pk, 0)) if counter else None
+        for take, counter in asked
+    ]
+    meet(
+        (pot, need)
+        for (take, _), pot in zip(asked, pots, strict=True)
+        if pot is not None
+        for need in take.needs
     )
-    is_short = take.recall and granted < max(1, take.need, take.lacking)
-    is_over = take.running and taken > counter.ceiling
-    calls_back = bool(others.held) and (take.exact or is_short or is_over)
+    nobody = _Others()
+    return [
+        _reading(take, counter, pot, others.get(counter.pk, nobody), alone)
+        if counter and pot
+        else None
+        for (take, counter), pot in zip(asked, pots, strict=True)
+    ]
+
+
+def _pot(take: Take, counter: models.Counter, change: int) -> Pot:
+    taken = counter.taken + change + take.running
+    return Pot(idle=take.idle, room=counter.ceiling - taken - take.owed)
+
+
+def _reading(
+    take: Take, counter: models.Counter, pot: Pot, others: _Others, alone: bool
+) -> Reading:
+    pot.take_ahead(take.ahead, alone=not others.held)
+    is_over = take.running and pot.room < 0
+    calls_back = bool(others.held) and (take.exact or pot.calls_back or is_over)
     recalls = counter.recalls + calls_back
     return Reading(
         counter_id=counter.pk,
-        granted=take.running + granted,
-        taken=taken + granted,
+        granted=take.running + pot.granted,
+        taken=counter.ceiling - pot.room - take.owed,
         ceiling=counter.ceiling,
         held_by_others=others.held,
         running_elsewhere=others.running,

@@ -10,11 +10,13 @@ import asyncio
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
 from django.db import Error, OperationalError
 
 from billing.allowances import Share
+from billing.chunks import Need
 from billing.counter_opening import CounterKey
 from billing.counters import Answer, CounterStore, Give, Reading, Take, UnknownOutcomeError
 from billing.wallet import HIGH_WATER_SECONDS, Wallet
@@ -49,8 +51,10 @@ class Ask:
 
 @dataclass(slots=True)
 class _Round:
+    """What is asked for together; each of `calls` is to be given all that it asks for or none."""
+
     done: asyncio.Future[None]
-    asks: dict[Share, list[Ask]] = field(default_factory=dict)
+    calls: list[tuple[Ask, ...]] = field(default_factory=list)
     error: Exception | None = field(default_factory=lambda: RuntimeError("not answered"))
 
 
@@ -92,7 +96,7 @@ class Refills:
         return self._doubt is not None
 
     async def ask(self, asks: Iterable[Ask]) -> None:
-        """Wait for one exchange that asks for all of these, and gives back what is leaving.
+        """Wait for one exchange that asks for all of these or none, and gives back what is leaving.
 
         What is then in the shares is for whoever comes first; their readings are fresh.
 
@@ -122,8 +126,8 @@ class Refills:
     def _join(self, asks: Iterable[Ask]) -> _Round:
         loop = asyncio.get_running_loop()
         joined = self._next = self._next or _Round(loop.create_future())
-        for ask in asks:
-            joined.asks.setdefault(ask.share, []).append(ask)
+        joined.calls.append(tuple(asks))
+        for ask in joined.calls[-1]:
             ask.share.awaited += 1
         if self._running is None or self._running.done():
             self._running = loop.create_task(self._run())
@@ -144,24 +148,28 @@ class Refills:
                 current.error = error
             finally:
                 self._overdue = False
-                for share, asks in current.asks.items():
-                    share.awaited -= len(asks)
+                for ask in chain.from_iterable(current.calls):
+                    ask.share.awaited -= 1
                 current.done.set_result(None)
 
     async def _serve(self, current: _Round) -> None:
         await self._settle_doubt()
+        asks: dict[Share, list[tuple[int, Ask]]] = {}
+        for number, call in enumerate(current.calls):
+            for ask in call:
+                asks.setdefault(ask.share, []).append((number, ask))
         exchange = _Exchange(
             operation=secrets.randbits(62) + 1,
-            takers=tuple(current.asks),
+            takers=tuple(asks),
             givers={share: share.leaving for share in self._wallet.leaving()},
-            excess_posted={share: share.excess_posted for share in current.asks},
-            edits={share: share.edits for share in current.asks},
+            excess_posted={share: share.excess_posted for share in asks},
+            edits={share: share.edits for share in asks},
         )
         answers, self._answers = self._answers, {}
         if not exchange.takers and not exchange.givers and not answers:
             return
         tidyings = self._wallet.tidyings
-        takes = [_take(share, asks, tidyings) for share, asks in current.asks.items()]
+        takes = [_take(share, asked, tidyings) for share, asked in asks.items()]
         gives = [Give(share.counter_id, amount) for share, amount in exchange.givers.items()]
         heard = [Answer(i, recall, self._running_at(i)) for i, recall in sorted(answers.items())]
         try:
@@ -239,21 +247,23 @@ def counters_away() -> ServiceUnavailableError:
     )
 
 
-def _take(share: Share, asks: Sequence[Ask], tidyings: int) -> Take:
-    free = max(0, share.idle)
-    lacking = max(0, sum(ask.full for ask in asks) - free)
-    key = CounterKey(share.slot.rule.id, share.slot.subject, share.start, share.period_end)
-    ahead = share.ahead(HIGH_WATER_SECONDS, tidyings, lacking) if all(a.ahead for a in asks) else 0
+def _take(share: Share, asked: Sequence[tuple[int, Ask]], tidyings: int) -> Take:
+    """Args:
+    asked: what is asked for of this share, each with the number of its call.
+    """
+    idle = max(0, share.idle)
+    lacking = max(0, sum(ask.full for _, ask in asked) - idle)
+    may_go_ahead = all(ask.ahead for _, ask in asked)
+    ahead = share.ahead(HIGH_WATER_SECONDS, tidyings, lacking) if may_go_ahead else 0
     return Take(
-        key=key,
+        key=CounterKey(share.slot.rule.id, share.slot.subject, share.start, share.period_end),
         counter_id=share.counter_id,
-        need=max(0, min(ask.least for ask in asks) - free),
-        lacking=lacking,
+        needs=tuple(Need(number, ask.least, ask.full, ask.recall) for number, ask in asked),
+        idle=idle,
         ahead=max(0, ahead - lacking),
-        owed=share.excess - share.excess_posted,
         running=share.overdraft,
-        recall=any(ask.recall for ask in asks),
-        exact=any(ask.exact for ask in asks),
+        owed=share.excess - share.excess_posted,
+        exact=any(ask.exact for _, ask in asked),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from billing.books import check_books
+from billing.chunks import Need
 from billing.counter_opening import CounterKey
 from billing.counters import CounterStore, Give, Take
 from billing.ledger import post
@@ -50,7 +51,7 @@ def run_together(*works: Callable[[], None]) -> list[Exception]:
 
 def take(limit_id: int, counter_id: int) -> Take:
     key = CounterKey(limit_id, "", MONTH, NEXT_MONTH)
-    return Take(key, counter_id, need=10, lacking=10, ahead=10, owed=0)
+    return Take(key, counter_id, (Need(0, least=10, full=10),), ahead=10)
 
 
 async def exchange(store: CounterStore, operation: int, take: Take, gives: list[Give]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from billing import recalls
-from billing.chunks import chunk
+from billing.chunks import Pot, meet
 from billing.counters import Answer, Give, Reading, Take
 from billing.estimate import Estimate
 from billing.models import Counter, Holding
@@ -81,7 +81,7 @@ class NaiveStore(QuietStore):
         gives: Sequence[Give],
         answers: Sequence[Answer] = (),
     ) -> list[Reading | None]:
-        looks = [replace(take, need=0, lacking=0, ahead=0) for take in takes]
+        looks = [replace(take, needs=(), ahead=0) for take in takes]
         seen = await super().exchange(operation, looks, gives, answers)
         await asyncio.sleep(0.01)
         pairs = zip(takes, seen, strict=True)
@@ -91,7 +91,9 @@ class NaiveStore(QuietStore):
         if reading is None:
             return None
         room = reading.ceiling - reading.taken
-        granted = chunk(room, need=take.need, lacking=take.lacking, ahead=0, alone=True)
+        pot = Pot(take.idle, room)
+        meet((pot, need) for need in take.needs)
+        granted = pot.granted
         Counter.objects.filter(pk=reading.counter_id).update(taken=F("taken") + granted)
         holding, _ = Holding.objects.get_or_create(
             counter_id=reading.counter_id, worker_id=self.worker_id, defaults={"amount": 0}

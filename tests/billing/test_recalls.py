@@ -1,11 +1,11 @@
 """What one worker idles on is another's to spend: recalls between workers on one database."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from billing.chunks import Need
 from billing.counter_opening import CounterKey
 from billing.counters import Answer, Give, Take
 from billing.errors import BudgetExceededError, LimitExceededError
@@ -137,13 +137,13 @@ def test_what_is_given_back_and_taken_again_at_once_is_held_by_a_running_call(te
     one, other = QuietStore(make_worker().pk), QuietStore(make_worker().pk)
 
     async def story():
-        whole = Take(key, 0, need=100, lacking=100, ahead=100, owed=0)
+        whole = Take(key, 0, (Need(0, least=100, full=100),))
         (reading,) = await one.exchange(1, [whole], [])
         assert reading is not None
         # One call has ended and the next one waits: nothing changes but who it is that runs.
         answer = Answer(reading.counter_id, recall=1, running=0)
         await one.exchange(2, [whole], [Give(reading.counter_id, 100)], [answer])
-        (seen,) = await other.exchange(3, [replace(whole, need=10)], [])
+        (seen,) = await other.exchange(3, [Take(key, 0, (Need(0, least=10, full=10),))], [])
         assert seen is not None
         await one.close()
         await other.close()

@@ -15,7 +15,7 @@ def _check_then_add(counters: ModuleType) -> None:
     exchange = store.exchange
 
     async def naive(self: Any, operation: int, takes: Any, *rest: Any) -> list[Any]:
-        looks = [replace(take, need=0, lacking=0, ahead=0) for take in takes]
+        looks = [replace(take, needs=(), ahead=0) for take in takes]
         seen = await exchange(self, operation, looks, *rest)
         await asyncio.sleep(BETWEEN_SECONDS)
         pairs = zip(takes, seen, strict=True)
@@ -24,8 +24,8 @@ def _check_then_add(counters: ModuleType) -> None:
     def _add(self: Any, take: Any, reading: Any) -> Any:
         if reading is None:
             return None
-        room = reading.ceiling - reading.taken - take.owed
-        granted = max(0, min(take.lacking, room)) if take.need <= room else 0
+        lacking = sum(need.full for need in take.needs) - take.idle
+        granted = max(0, min(lacking, reading.ceiling - reading.taken - take.owed))
         if granted:
             with counters.transaction.atomic():
                 self._move(1, *[{reading.counter_id: granted}] * 2)
