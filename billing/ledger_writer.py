@@ -71,7 +71,7 @@ class LedgerWriter:
             self._queue.extend(entries)
         if not self._arrived.is_set():
             self._arrived.set()
-        if len(self._queue) >= BATCH_ROWS:
+        if len(self._queue) >= BATCH_ROWS or _goes_beyond(entries):
             self._hurry.set()
 
     def waiting(self) -> int:
@@ -178,3 +178,8 @@ class LedgerWriter:
             self._journal.posted({entry.request_id for entry in written} - incomplete)
         except Exception:
             log.exception("posted_entries_not_told")
+
+
+def _goes_beyond(entries: Sequence[Entry]) -> bool:
+    """Whether no holding covers all of it: until it is posted other workers see false room."""
+    return any(charge.excess for entry in entries for charge in entry.charges)

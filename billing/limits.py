@@ -10,7 +10,9 @@ away (503, never 429) beyond them.
 All methods belong to one event loop and are called on its thread.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -25,7 +27,7 @@ from billing.estimate import Estimate
 from billing.limit_plans import Plan, Plans, affordable_output
 from billing.limit_rules import LimitRule, LimitsSnapshot, load_limits, snapshot_of
 from billing.limit_states import LimitState, Shortage, refusal, state_of
-from billing.recalls import Listener, Recall
+from billing.recalls import LONGEST_WAIT_SECONDS, Listener, Recall
 from billing.refills import Ask, Refills, counters_away
 from billing.wallet import Wallet
 from keys.caller import Caller
@@ -73,6 +75,7 @@ class Limits:
         self._plans = Plans(self._wallet)
         self._running: dict[Reservation, _Admitted] = {}
         self._uncounted = False
+        self._posted = asyncio.Event()
 
     def replace(self, snapshot: LimitsSnapshot) -> None:
         """Go by other limits from now on; what idles under changed ones is given back.
@@ -249,6 +252,7 @@ class Limits:
             share = self._wallet.of_counter(charge.counter_id)
             if share is not None:
                 share.post(charge)
+        self._posted.set()
 
     async def state(
         self, caller: Caller, now: datetime, end_user: str = ""
@@ -263,14 +267,37 @@ class Limits:
         plan = self._plans.of(caller)
         slots = self._plans.slots(caller, end_user)
         shares = [self._wallet.share_at(slot, now) for slot in slots]
+        await self._read_exactly(shares)
+        soft = [await self._soft_state(rule, caller, now, end_user) for rule in plan.soft]
+        return (*map(_state, shares), *soft)
+
+    async def until_counted(self, charges: Iterable[Charge]) -> None:
+        """Wait until no worker sees room that calls of this one took beyond what they held.
+
+        A second at most, and not while the database is away: then others spend what they hold.
+        """
+        shares = [
+            share
+            for charge in charges
+            if charge.excess and (share := self._wallet.of_counter(charge.counter_id))
+        ]
+        with suppress(TimeoutError, ServiceUnavailableError):
+            async with asyncio.timeout(LONGEST_WAIT_SECONDS):
+                while any(share.excess > share.excess_posted for share in shares):
+                    self._posted.clear()
+                    await self._posted.wait()
+                await self._ask_for_no_more(shares)
+                # What others idle on may be above the ceiling by now.
+                await self._read_exactly([share for share in shares if share.room < 0])
+
+    async def _read_exactly(self, shares: Sequence[Share]) -> None:
+        """Read counters once all others have given back what they idle on."""
         recall = Recall()
         await self._refills.ask([Ask(share, 0, 0, exact=True, ahead=False) for share in shares])
         recall.raised(shares)
         while awaited := [share for share in shares if recall.may_help(share)]:
             await recall.wait()
-            await self._refills.ask([Ask(share, 0, 0, ahead=False) for share in awaited])
-        soft = [await self._soft_state(rule, caller, now, end_user) for rule in plan.soft]
-        return (*map(_state, shares), *soft)
+            await self._ask_for_no_more(awaited)
 
     def tightest(self, caller: Caller, now: datetime, end_user: str = "") -> Headroom:
         """What is left at least, from memory alone.

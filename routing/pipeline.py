@@ -233,6 +233,7 @@ class Pipeline:
             )
         except GatewayError as error:
             running.end_failed(error)
+            await running.until_counted()
             raise
         except BaseException:
             # The client left between two attempts, or a bug: nothing may stay reserved.
@@ -254,6 +255,7 @@ class Pipeline:
         answer = crossing.answer(raw, call, created=int(running.arrival.at.timestamp()))
         self.health.succeeded(target, milliseconds_since(began), monotonic())
         running.end_served(self._consumed(target, running, answer), began)
+        await running.until_counted()
         served = Served(target, running, len(running.attempts), admitted.max_tokens)
         return Answer(served, answer.body)
 

@@ -71,6 +71,7 @@ class RunningCall:
     Attributes:
         held_failures: how many of `paid_failures` the reservation has grown by.
         client_left: the client is gone, and the upstream is being read to its usage.
+        beyond: charges of which the reservation did not cover all, once the call has ended.
         cost_nano_usd: known once the call has ended; None while the price is unknown.
     """
 
@@ -88,6 +89,7 @@ class RunningCall:
     first_byte_ms: int | None = None
     client_left: bool = False
     ended: bool = False
+    beyond: tuple[Charge, ...] = ()
     cost_nano_usd: int | None = 0
 
     def admit(self, first_target: Target) -> None:
@@ -181,6 +183,14 @@ class RunningCall:
         last = self.paid_failures.pop() if self.paid_failures else unpaid
         self._end(last, EntryStatus.ERROR, code_of(error))
 
+    async def until_counted(self) -> None:
+        """Wait, where the call took more than was held, until no worker sees room there.
+
+        Before its answer goes out: the caller's next call must meet the limit as it is now.
+        """
+        if self.beyond:
+            await self.books.limits.until_counted(self.beyond)
+
     def _end(self, consumed: Consumed, status: EntryStatus, code: str = "") -> None:
         if self.ended:
             return
@@ -195,6 +205,7 @@ class RunningCall:
         charges = self.books.limits.settle(
             self.reservation, tokens=all_tokens, cost_nano_usd=all_cost
         )
+        self.beyond = tuple(charge for charge in charges if charge.excess)
         units = {hold.share.counter_id: hold.unit for hold in holds}
         shares = shared_out(charges, units, list(zip(tokens, known, strict=True)))
         if goes_beyond(holds, tokens=all_tokens, cost_nano_usd=all_cost):

@@ -101,12 +101,12 @@ class Streams:
         self._relaying.add(here)
         try:
             if pipe.complete:
-                self._end_stream(opened, running)
+                await self._end_stream(opened, running)
             yield opened.first
             async for chunk in opened.chunks:
                 out = pipe.feed(chunk)
                 if pipe.complete:
-                    self._end_stream(opened, running)
+                    await self._end_stream(opened, running)
                 elif pipe.output_tokens_seen != progress.written:
                     progress.note(pipe.output_tokens_seen)
                 if out:
@@ -114,11 +114,11 @@ class Streams:
                 if pipe.failure is not None:
                     raise pipe.failure
             tail = pipe.end()
-            self._end_stream(opened, running)
+            await self._end_stream(opened, running)
             if tail:
                 yield tail
         except UpstreamError as error:
-            self._end_broken(opened, running, error)
+            await self._end_broken(opened, running, error)
             yield frame_of(error, running.call.format, running.arrival.request_id)
         except asyncio.CancelledError:
             if here.ended_by is None:
@@ -179,15 +179,19 @@ class Streams:
             running.end_abandoned(_consumed(opened, running), opened.began)
             await opened.upstream.__aexit__(None, None, None)
 
-    def _end_stream(self, opened: OpenStream, running: RunningCall) -> None:
+    async def _end_stream(self, opened: OpenStream, running: RunningCall) -> None:
         if not running.ended:
             latency_ms = milliseconds_since(opened.began)
             self._health.succeeded(opened.target, latency_ms, monotonic())
             running.end_served(_consumed(opened, running), opened.began)
+            await running.until_counted()
 
-    def _end_broken(self, opened: OpenStream, running: RunningCall, error: UpstreamError) -> None:
+    async def _end_broken(
+        self, opened: OpenStream, running: RunningCall, error: UpstreamError
+    ) -> None:
         self._health.failed(opened.target, error, monotonic())
         running.end_broken(_consumed(opened, running), error, opened.began)
+        await running.until_counted()
 
 
 def _end(relay: _Relay, error: GatewayError) -> None:

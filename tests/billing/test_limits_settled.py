@@ -1,12 +1,16 @@
 """What a call used is charged in full, and what it did not use is free for others."""
 
+import asyncio
+
 import pytest
 
 from billing.errors import LimitExceededError
+from billing.recalls import LONGEST_WAIT_SECONDS
 from tests.billing.limit_world import (
     NOW,
     admit,
     held,
+    idle_on,
     make_limit,
     make_worker,
     open_limits,
@@ -108,3 +112,36 @@ def test_calls_at_once_are_freed_when_they_end(team, caller):
         "The limit of 1 call at once of team research is reached. "
         "Try again when one of them has ended."
     )
+
+
+def test_G1_what_a_call_took_beyond_its_bound_is_room_for_no_other_worker(team, caller):
+    make_limit(team, "tokens", "day", 100)
+    worker = make_worker()
+    one, other = open_limits(worker), open_limits()
+
+    async def story():
+        call = await admit(one, caller, tokens(20))
+        await idle_on(other, caller, 40)
+        charges = one.settle(call, tokens=90, cost_nano_usd=None)
+        waiting = asyncio.create_task(one.until_counted(charges))
+        await asyncio.to_thread(post, worker.pk, charges)
+        one.posted(charges)
+        await waiting
+        with pytest.raises(LimitExceededError):
+            await admit(other, caller, tokens(20))
+
+    with running(one, other) as runner:
+        runner.run(story())
+
+
+def test_what_cannot_be_counted_holds_up_no_answer_for_long(team, caller):
+    make_limit(team, "tokens", "day", 100)
+    limits = open_limits()
+
+    async def story():
+        call = await admit(limits, caller, tokens(100))
+        charges = limits.settle(call, tokens=130, cost_nano_usd=None)
+        async with asyncio.timeout(10 * LONGEST_WAIT_SECONDS):
+            await limits.until_counted(charges)
+
+    play(limits, story())
