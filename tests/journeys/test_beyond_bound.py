@@ -17,7 +17,8 @@ TEAMS = {f"team-{number}": make_secret() for number in range(8)}
 
 @pytest.fixture(scope="module")
 def gateway(install, upstream):
-    limit = {"unit": "tokens", "window": "total", "ceiling": CEILING}
+    # Nothing is held ahead for an end user, which would cover what goes beyond a bound.
+    limit = {"unit": "tokens", "window": "total", "ceiling": CEILING, "per": "end_user"}
     config = {
         "providers": configuration.providers(upstream),
         # Reports a thousand tokens of input, whatever it was sent.
