@@ -14,7 +14,7 @@ from functools import lru_cache
 from django.db.models import Q
 
 from billing.alert_use import uses_of
-from billing.alert_words import Crossing, plain, who_is
+from billing.alert_words import Crossing, who_is
 from billing.limit_rules import LimitRule, rule_of
 from billing.models import LedgerEntry, Limit, Per, Unit
 from billing.periods import Period, period_of
@@ -121,12 +121,6 @@ def crossings_at(place: Place) -> list[Crossing]:
         for share in watched.shares
         if use >= Fraction(share) * rule.ceiling
     ]
-
-
-def crossing_key(crossing: Crossing) -> str:
-    """What the alert is known by: it is told once, whatever becomes of the ceiling."""
-    start = crossing.period.start.isoformat()
-    return f"limit {crossing.rule.id} {start} {plain(crossing.share)} {crossing.subject}"
 
 
 def _key_names(rule: LimitRule, subjects: Iterable[str]) -> dict[str, str]:

@@ -19,6 +19,12 @@ class Alert(models.Model):
         primary_key=True, default=uuid4, editable=False, help_text="The same at every try."
     )
     key = models.CharField(max_length=500, unique=True, help_text="What it is about, once.")
+    place = models.CharField(
+        max_length=500,
+        blank=True,
+        db_default="",
+        help_text="Whose use of what, in which period: of a limit's alerts.",
+    )
     kind = models.CharField(max_length=16, choices=Kind.choices)
     says = models.JSONField(help_text="title and text for people, data for programs.")
     created_at = models.DateTimeField()
@@ -27,6 +33,11 @@ class Alert(models.Model):
         on_delete=models.CASCADE,
         null=True,
         help_text="The alert that says this too: of a higher share, or a summary of many.",
+    )
+    mailed_to = models.JSONField(
+        default=list,
+        db_default=models.Value([], models.JSONField()),
+        help_text="Addresses whose mail was taken.",
     )
     mailed_at = models.DateTimeField(null=True)
     posted_at = models.DateTimeField(null=True)
@@ -38,6 +49,7 @@ class Alert(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["-created_at"], name="alert_by_time"),
+            models.Index(fields=["place"], name="alert_by_place"),
             models.Index(
                 fields=["next_try_at"], condition=Q(next_try_at__isnull=False), name="alert_due"
             ),

@@ -14,13 +14,14 @@ from django.db import connection, transaction
 from django.db.models import Max
 
 from billing.alert_crossings import (
-    crossing_key,
+    Watched,
     crossings_at,
     running_places,
     touched_places,
     watched_limits,
 )
 from billing.alert_excesses import BEYOND_BOUND, excess_groups, excesses_of
+from billing.alert_repeats import Repeats, crossing_key, place_of
 from billing.alert_summaries import record_bounded
 from billing.alert_words import Crossing, crossing_says, excess_says
 from billing.charging import lock_new_counters
@@ -54,7 +55,8 @@ def look(now: datetime) -> bool:
     if version != mark.version:
         places += running_places(limits, now)
     crossings = [crossing for place in places for crossing in crossings_at(place)]
-    of_limits, excesses = _of_crossings(crossings, now), _of_excesses(mark.ledger_id, upto, now)
+    of_limits = _of_crossings(crossings, limits, now)
+    excesses = _of_excesses(mark.ledger_id, upto, now)
     with transaction.atomic():
         moved = AlertMark.objects.filter(
             pk=_ONLY_ROW, ledger_id=mark.ledger_id, version=mark.version
@@ -88,24 +90,29 @@ def _settled_entry() -> int:
         return _newest_entry()
 
 
-def _of_crossings(crossings: Iterable[Crossing], now: datetime) -> list[Alert]:
+def _of_crossings(
+    crossings: Iterable[Crossing], limits: Iterable[Watched], now: datetime
+) -> list[Alert]:
     """One alert for every share that is new; of a subject, only the highest goes out.
 
-    The others are recorded as told by it, and so are never told once a ceiling was raised.
+    The others are recorded as told by it.
     """
-    by_key = {crossing_key(crossing): crossing for crossing in crossings}
-    told = _told(by_key)
+    # Where a soft and a hard limit are the same but for that, the hard one is told: it refuses.
+    soft_first = sorted(crossings, key=lambda crossing: not crossing.rule.soft)
+    by_key = {crossing_key(crossing): crossing for crossing in soft_first}
+    repeats = Repeats(by_key.values(), [watched.rule for watched in limits])
     told_by: dict[tuple[Any, ...], UUID] = {}
     alerts: list[Alert] = []
     highest_first = sorted(by_key.items(), key=lambda item: item[1].share, reverse=True)
     for key, crossing in highest_first:
-        place = (crossing.rule.id, crossing.subject, crossing.period)
-        if key in told:
-            told_by.setdefault(place, told[key])
+        of_limit = (crossing.rule.id, crossing.subject, crossing.period)
+        if teller := repeats.teller_of(crossing):
+            told_by.setdefault(of_limit, teller)
             continue
         says = crossing_says(crossing, settings.PUBLIC_URL)
-        alert = _alert(key, Alert.Kind.LIMIT, says, now, told_by.get(place))
-        told_by.setdefault(place, alert.pk)
+        alert = _alert(key, Alert.Kind.LIMIT, says, now, told_by.get(of_limit))
+        alert.place = place_of(crossing)
+        told_by.setdefault(of_limit, alert.pk)
         alerts.append(alert)
     return alerts
 
@@ -127,13 +134,12 @@ def _of_excesses(after: int, upto: int, now: datetime) -> list[Alert]:
     return alerts
 
 
-def _told(keys: Iterable[str]) -> dict[str, UUID]:
-    """Which of the keys have an alert, and who tells it."""
-    wanted, told = list(keys), dict[str, UUID]()
+def _told(keys: Iterable[str]) -> set[str]:
+    """Which of the keys have an alert."""
+    wanted, told = list(keys), set[str]()
     for first in range(0, len(wanted), _KEYS_AT_ONCE):
         rows = Alert.objects.filter(key__in=wanted[first : first + _KEYS_AT_ONCE])
-        for key, pk, told_by in rows.values_list("key", "pk", "told_by"):
-            told[key] = told_by or pk
+        told.update(rows.values_list("key", flat=True))
     return told
 
 

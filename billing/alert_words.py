@@ -13,7 +13,7 @@ from billing.ceilings import show_ceiling
 from billing.limit_rules import LimitRule
 from billing.models import Per, Unit
 from billing.periods import Period
-from billing.pricing import short_usd
+from billing.pricing import NANO_PER_USD, short_usd
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,11 @@ def _amount(unit: str, amount: int) -> str:
 def _figure(unit: str, amount: int) -> str | int:
     """Money as a decimal string, as everywhere in the API; the rest as whole numbers."""
     return show_ceiling(unit, amount) if unit == Unit.USD else amount
+
+
+def amount_of(unit: str, figure: str | int) -> int:
+    """The amount that a figure of an alert's data says."""
+    return int(Decimal(figure) * NANO_PER_USD) if unit == Unit.USD else int(figure)
 
 
 def _shown(instant: datetime, rule: LimitRule) -> str:

@@ -1,14 +1,16 @@
 """Which alerts are found, and that each is found once."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from threading import Barrier, Thread
 
 import pytest
+from django.apps import apps
 from django.db import connection
 
 from billing.alert_sweep import look
 from billing.entries import Charge
-from billing.limit_edits import change_limit
+from billing.limit_edits import change_limit, create_limit
 from billing.models import Alert, Counter, LabelTotal, Limit, SpendTotal
 from tests.billing.ledger_filling import call, fill
 from tests.billing.limit_world import make_caller, make_limit
@@ -118,6 +120,137 @@ def test_an_edited_ceiling_repeats_nothing_and_finds_what_is_new(team, spend):
     assert titles()[1] == "Team research has used 100 % of its limit of 2 requests per day"
 
 
+def test_a_raised_ceiling_is_told_as_its_shares_are_reached_anew(team, spend):
+    limit = make_limit(team, "requests", "day", 2, alert_at=[0.5, 1.0])
+    spend()
+    look_at()
+    spend()
+    look_at()
+    change_limit(limit, ceiling=3)
+    look_at()
+    # Half of three is less than the two calls that were told.
+    assert len(titles()) == 2
+    change_limit(limit, ceiling=6)
+    look_at()
+    assert len(titles()) == 2
+    spend()
+    look_at(NOON + timedelta(seconds=15))
+    assert titles()[2] == "Team research has used 50 % of its limit of 6 requests per day"
+
+
+def test_a_ceiling_that_goes_up_and_down_repeats_nothing(team, spend):
+    limit = make_limit(team, "requests", "day", 2, soft=True, alert_at=[0.5, 1.0])
+    for _ in range(4):
+        spend()
+        look_at()
+    for ceiling in (4, 2, 3, 1, 4, 2):
+        change_limit(limit, ceiling=ceiling)
+        look_at()
+    # Two calls had been told when the ceiling became four, so that four are reached is news.
+    assert titles() == [
+        f"Team research has used {told} per day"
+        for told in (
+            "50 % of its limit of 2 requests",
+            "100 % of its limit of 2 requests",
+            "100 % of its limit of 4 requests",
+        )
+    ]
+
+
+def as_hard(limit):
+    return change_limit(limit, soft=False)
+
+
+def in_london(limit):
+    """Where, in winter, days begin as they do in UTC."""
+    limit.team.timezone = "Europe/London"
+    limit.team.save()
+
+
+def made_again(limit):
+    kept = {name: getattr(limit, name) for name in ("per", "key", "alert_at", "soft")}
+    limit.delete()
+    create_limit(limit.team, unit=limit.unit, window=limit.window, ceiling=limit.ceiling, **kept)
+
+
+@pytest.mark.parametrize("edit", [as_hard, in_london, made_again])
+@pytest.mark.parametrize("per", ["team", "key", "end_user"])
+def test_a_new_row_of_the_same_limit_repeats_nothing(team, spend, edit, per):
+    limit = make_limit(team, "requests", "day", 4, per=per, soft=True, alert_at=[0.5, 1.0])
+    for _ in range(2):
+        spend(end_user="alice")
+    look_at()
+    edit(limit)
+    assert Limit.objects.get().pk != limit.pk
+    Limit.objects.update(created_at=NOON)
+    look_at(NOON + timedelta(seconds=15))
+    assert len(titles()) == 1
+    for _ in range(2):
+        spend(end_user="alice")
+    look_at(NOON + timedelta(seconds=30))
+    assert len(titles()) == 2
+
+
+@pytest.mark.parametrize(
+    "other", [{"window": "month"}, {"unit": "tokens", "ceiling": 300}, {"per": "key"}]
+)
+def test_a_limit_that_counts_something_else_is_told_too(team, spend, other):
+    make_limit(team, "requests", "day", 2, soft=True, alert_at=[1.0])
+    spend()
+    spend()
+    look_at()
+    of = {"unit": "requests", "window": "day", "ceiling": 2, **other}
+    make_limit(team, of.pop("unit"), of.pop("window"), of.pop("ceiling"), soft=True, **of)
+    look_at(NOON + timedelta(seconds=15))
+    assert len(titles()) == 2
+
+
+def test_a_soft_and_a_hard_limit_beside_one_another_are_both_told(team, spend):
+    make_limit(team, "requests", "day", 2, soft=True, alert_at=[0.5, 1.0])
+    for _ in range(4):
+        spend()
+    look_at()
+    make_limit(team, "requests", "day", 4, alert_at=[0.5, 1.0])
+    look_at(NOON + timedelta(seconds=15))
+    assert titles() == [
+        f"Team research has used 100 % of its limit of {ceiling} requests per day"
+        for ceiling in (2, 4)
+    ]
+
+
+def test_of_a_soft_and_a_hard_limit_of_one_ceiling_the_hard_one_is_told(team, spend):
+    make_limit(team, "requests", "day", 1, alert_at=[1.0])
+    make_limit(team, "requests", "day", 1, soft=True)
+    spend()
+    look_at()
+    assert "are refused" in Alert.objects.get().says["text"]
+
+
+def test_what_was_told_before_rows_stopped_naming_alerts_is_not_told_again(team, spend):
+    other = make_caller(team, "nightly")
+    make_limit(team, "usd", "day", 5 * CENT, soft=True, alert_at=[0.2])
+    make_limit(team, "requests", "total", 1, key_id=other.key_id, alert_at=[1.0])
+    make_limit(team, "tokens", "month", 150, per="end_user", soft=True)
+    spend(key_id=other.key_id, end_user="alice in chains")
+    look_at()
+    told = set(titles())
+    assert len(told) == 3
+    for alert in Alert.objects.all():
+        data = alert.says["data"]
+        start = data["period_start"] or "1970-01-01T00:00:00+00:00"
+        alert.key = f"limit {data['limit_id']} {start} {data['share']} {data['subject']}"
+        alert.place = ""
+        alert.save()
+    import_module("billing.migrations.0006_alert_places").know_by_place(apps, None)
+    for limit in Limit.objects.filter(soft=True):
+        change_limit(limit, soft=False, alert_at=limit.alert_at or [1.0])
+    Limit.objects.update(created_at=NOON)
+    spend(key_id=other.key_id, end_user="alice in chains")
+    look_at(NOON + timedelta(seconds=15))
+    assert set(titles()) == told
+    assert Alert.objects.count() == 3
+
+
 def test_a_lower_share_that_is_added_later_is_not_told_after_a_higher_one(team, spend):
     limit = make_limit(team, "requests", "day", 1, alert_at=[1.0])
     spend()
@@ -181,7 +314,7 @@ def test_each_key_is_told_by_name(team, spend):
     ]
     spend(key_id=other.key_id, key_name="nightly")
     look_at()
-    assert Alert.objects.filter(key__startswith=f"limit {own.pk} ").count() == 1
+    assert Alert.objects.filter(says__data__limit_id=own.pk).count() == 1
 
 
 @pytest.mark.parametrize("window", ["minute", "hour", "day", "month", "total"])
