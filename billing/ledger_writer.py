@@ -90,22 +90,31 @@ class LedgerWriter:
         self._hurry.set()
         self._thread.join(timeout_seconds)
         self._abandoned.set()
-        return not self._thread.is_alive()
+        return not self._thread.is_alive() and not any(self.set_aside())
 
     def _run(self) -> None:
         try:
-            while not self._abandoned.is_set():
-                batch = self._next_batch()
-                if batch:
-                    self._write(batch)
-                elif self._left_in_journal:
-                    self._read_back()
-                elif self._draining.is_set():
-                    return
-                if self._set_aside and time.monotonic() >= self._aside_until:
-                    self._try_again()
+            while not self._abandoned.is_set() and not self._is_done():
+                try:
+                    self._take_a_turn()
+                except Exception:
+                    # A journal that cannot be read now, say: nobody else would write the rest.
+                    log.exception("ledger_writer_stumbled")
+                    self._abandoned.wait(LONGEST_PAUSE_SECONDS)
         finally:
             connections.close_all()
+
+    def _is_done(self) -> bool:
+        return self._draining.is_set() and not self._queue and not self._left_in_journal
+
+    def _take_a_turn(self) -> None:
+        batch = self._next_batch()
+        if batch:
+            self._write(batch)
+        elif self._left_in_journal:
+            self._read_back()
+        if self._set_aside and time.monotonic() >= self._aside_until:
+            self._try_again()
 
     def _next_batch(self) -> list[Entry]:
         self._arrived.wait(ASIDE_SECONDS if self._set_aside else None)
@@ -126,11 +135,16 @@ class LedgerWriter:
     def _read_back(self) -> None:
         left = {self._left_in_journal.popleft() for _ in range(len(self._left_in_journal))}
         batch: list[Entry] = []
-        for entries in self._journal.ends_of(left):
-            batch += entries
-            if len(batch) >= BATCH_ROWS:
-                self._write(batch)
-                batch = []
+        try:
+            for entries in self._journal.ends_of(left):
+                batch += entries
+                if len(batch) >= BATCH_ROWS:
+                    self._write(batch)
+                    batch = []
+        except OSError:
+            # All of them again: posting twice is harmless.
+            self._left_in_journal.extend(left)
+            raise
         if batch:
             self._write(batch)
 

@@ -56,7 +56,7 @@ class Shortage:
     """A share that cannot be made to hold what a call needs.
 
     Attributes:
-        passing: only what running calls hold stands in the way.
+        passing: only what running calls hold, or others idle on unheard, stands in the way.
     """
 
     share: Share
@@ -64,7 +64,12 @@ class Shortage:
 
     @property
     def passing(self) -> bool:
-        return self.share.settled + self.need <= self.share.ceiling
+        share = self.share
+        if share.unit == REQUESTS:
+            # A request that runs counts whatever its end; one that idles elsewhere may come back.
+            return share.held_by_others > 0 and share.heard < share.recalls
+        # Without the excess: the ledger may have added it, and this worker not heard of that.
+        return share.settled - share.excess + self.need <= share.ceiling
 
     @property
     def weight(self) -> tuple[bool, datetime]:

@@ -153,6 +153,10 @@ class Limits:
             called_back = [s for s in awaited if recall.is_new(s)]
             if awaited and not called_back:
                 await recall.wait()
+                if any(self._wallet.share_at(s.slot, now) is not s for s in lacking):
+                    # Forgotten meanwhile: what would be granted to it nobody would give back.
+                    asked.clear()
+                    continue
             try:
                 await self._refills.ask(
                     [Ask(s, least[s.unit], full[s.unit], s in called_back) for s in lacking]

@@ -38,9 +38,8 @@ class Recall:
         if not share.held_by_others:
             return False
         if share not in self._numbers:
-            return True
-        late = asyncio.get_running_loop().time() >= self._until
-        return share.heard < self._numbers[share] and not late
+            return not self._until or not self._is_late()
+        return share.heard < self._numbers[share] and not self._is_late()
 
     def is_new(self, share: Share) -> bool:
         return share not in self._numbers
@@ -49,7 +48,12 @@ class Recall:
         """Note the recalls that were just raised, or joined: everybody's answers to them count."""
         self._until = self._until or asyncio.get_running_loop().time() + LONGEST_WAIT_SECONDS
         for share in shares:
-            self._numbers.setdefault(share, share.recalls)
+            # Where all have answered, none was raised: what was granted sufficed at that moment.
+            if share.heard < share.recalls:
+                self._numbers.setdefault(share, share.recalls)
+
+    def _is_late(self) -> bool:
+        return asyncio.get_running_loop().time() >= self._until
 
     async def wait(self) -> None:
         """Wait a little for answers; the share must be asked for again after it."""

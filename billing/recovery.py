@@ -20,7 +20,7 @@ from billing.entries import Charge, Entry, Unfinished
 from billing.journal_folder import lock_path, segment_paths, taken_over, workers_in
 from billing.journal_lines import follow, read_lines
 from billing.ledger import post
-from billing.models import EntryStatus, Unit, Worker
+from billing.models import EntryStatus, LedgerEntry, Unit, Worker
 from billing.pricing import Price, cost
 from billing.usage import Usage
 from billing.workers import host_of, retire
@@ -135,8 +135,14 @@ def _recover(directory: Path, worker: str) -> Recovered:
     worker_id = row.pk if row else None
     paths = segment_paths(directory, worker)
     found, unfinished, damaged = _post_ended(paths, worker_id)
+    posted_already = _in_ledger(unfinished)
     with transaction.atomic():
-        entries = [entry for call in unfinished for entry in recovered_entries(call)]
+        entries = [
+            entry
+            for call in unfinished
+            if call.admission.template.request_id not in posted_already
+            for entry in recovered_entries(call)
+        ]
         posted = post(entries, worker_id=worker_id)
         if worker_id is not None:
             release_holdings(worker_id)
@@ -150,6 +156,21 @@ def _recover(directory: Path, worker: str) -> Recovered:
             path.unlink(missing_ok=True)
         if worker_id is not None:
             retire(worker_id)
+    return found
+
+
+def _in_ledger(calls: Sequence[Unfinished]) -> set[str]:
+    """Requests whose end was posted, and went with its segment while another call needed the one
+    that tells of their beginning."""
+    found: set[str] = set()
+    for start in range(0, len(calls), BATCH_ROWS):
+        templates = [call.admission.template for call in calls[start : start + BATCH_ROWS]]
+        rows = LedgerEntry.objects.filter(
+            started_at__in={template.started_at for template in templates},
+            request_id__in={template.request_id for template in templates},
+            entry=0,
+        )
+        found.update(rows.values_list("request_id", flat=True))
     return found
 
 

@@ -166,6 +166,9 @@ class Refills:
             edits={share: share.edits for share in asks},
         )
         answers, self._answers = self._answers, {}
+        # What was freed or granted since is not given back, and runs for nobody: the next look
+        # finds the recall unanswered still.
+        answers = {i: recall for i, recall in answers.items() if not self._idles_on(i)}
         if not exchange.takers and not exchange.givers and not answers:
             return
         tidyings = self._wallet.tidyings
@@ -186,12 +189,13 @@ class Refills:
         else:
             self._apply(exchange, readings)
 
+    def _idles_on(self, counter_id: int) -> bool:
+        share = self._wallet.of_counter(counter_id)
+        return share is not None and share.idle > 0
+
     def _running_at(self, counter_id: int) -> int:
         share = self._wallet.of_counter(counter_id)
-        if share is None:
-            return 0
-        # What idles still was granted a moment ago, to calls that wait for it.
-        return share.reserved + share.idle
+        return 0 if share is None else share.reserved
 
     async def _settle_doubt(self) -> bool:
         """Find out about an exchange of unknown outcome before anything else is believed."""

@@ -8,6 +8,10 @@ from django.utils.asyncio import async_unsafe
 
 from gateway_project.postgresql.silence import BoundedConnection, SilentDatabaseError, silence
 
+# A process that was frozen in the middle of a transaction, or whose host is gone, holds its
+# locks no longer than that; whoever lives says its next word within milliseconds.
+_IDLE_SECONDS = 10
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     connection: BoundedConnection | None
@@ -24,4 +28,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if silence.is_on:
             raise SilentDatabaseError("PostgreSQL is silent.")
         self.isolation_level = IsolationLevel.READ_COMMITTED  # as Django's own does
-        return BoundedConnection.connect(**conn_params)
+        connection = BoundedConnection.connect(**conn_params, autocommit=True)
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{_IDLE_SECONDS}s'")
+        return connection

@@ -146,6 +146,25 @@ def test_what_memory_does_not_hold_is_read_back_from_the_journal(tmp_path, monke
     assert segment_paths(tmp_path, "worker-1") == []
 
 
+def test_a_journal_that_cannot_be_read_for_a_moment_ends_no_writer(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_writer, "MOST_WAITING", 5)
+    monkeypatch.setattr(ledger_writer, "LONGEST_PAUSE_SECONDS", 0.1)
+    journal = Journal(tmp_path, "worker-1")
+    writer = LedgerWriter(journal, Heard(), worker_id=None)
+    for number in range(20):
+        end(journal, writer, entry(f"req-{number}"))
+    (segment,) = segment_paths(tmp_path, "worker-1")
+    away = segment.rename(tmp_path / "away")
+    segment.mkdir()
+    writer.start()
+    wait_until(lambda: LedgerEntry.objects.count() == 5, "what memory holds is written")
+    segment.rmdir()
+    away.rename(segment)
+    wait_until(lambda: LedgerEntry.objects.count() == 20, "the rest is read and written")
+    assert writer.drain(10)
+    journal.close()
+
+
 def test_a_row_that_the_database_refuses_holds_up_nobody_and_is_tried_again(journal, monkeypatch):
     monkeypatch.setattr(ledger_writer, "ASIDE_SECONDS", 0.2)
     writer = LedgerWriter(journal, Heard(), worker_id=None)

@@ -1,5 +1,7 @@
 """What a refusal says: whose limit, what is left of it, and when to come back."""
 
+import asyncio
+
 import pytest
 
 from billing.errors import BudgetExceededError, LimitExceededError
@@ -9,8 +11,10 @@ from tests.billing.limit_world import (
     make_caller,
     make_limit,
     make_team,
+    make_worker,
     open_limits,
     play,
+    post,
     tokens,
 )
 
@@ -38,11 +42,14 @@ def test_a_spent_budget_names_itself_and_its_reset(caller):
     paris = make_team("labs", "Europe/Paris")
     caller = make_caller(paris)
     make_limit(paris, "usd", "month", 100 * USD)
-    limits = open_limits()
+    worker = make_worker()
+    limits = open_limits(worker)
 
     async def story():
         call = await admit(limits, caller, tokens(60, prices=(PLAIN,)))
-        limits.settle(call, tokens=0, cost_nano_usd=100 * USD - 50)
+        charges = limits.settle(call, tokens=0, cost_nano_usd=100 * USD - 50)
+        await asyncio.to_thread(post, worker.pk, charges)
+        limits.posted(charges)
         with pytest.raises(BudgetExceededError) as refused:
             await admit(limits, caller, tokens(60, prices=(PLAIN,)))
         return refused.value

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from billing.errors import LimitExceededError
+from billing.errors import BudgetExceededError, LimitExceededError
 from billing.recalls import LONGEST_WAIT_SECONDS
 from tests.billing.limit_world import (
     NOW,
+    PLAIN,
     admit,
     held,
     idle_on,
@@ -145,3 +146,41 @@ def test_what_cannot_be_counted_holds_up_no_answer_for_long(team, caller):
             await limits.until_counted(charges)
 
     play(limits, story())
+
+
+def test_excess_that_the_ledger_has_and_the_worker_has_not_heard_of_makes_no_refusal_final(
+    team, caller
+):
+    make_limit(team, "usd", "day", 100)
+    worker = make_worker()
+    limits = open_limits(worker)
+    price = {"prices": (PLAIN,)}
+
+    async def story():
+        call = await admit(limits, caller, tokens(50, **price))
+        limits._wallet.give_up_everything()
+        charges = limits.settle(call, tokens=60, cost_nano_usd=60)
+        await asyncio.to_thread(post, worker.pk, charges)
+        with pytest.raises(BudgetExceededError) as refused:
+            await admit(limits, caller, tokens(35, **price))
+        limits.posted(charges)
+        return refused.value.retriable, await admit(limits, caller, tokens(35, **price))
+
+    retriable, _ = play(limits, story())
+    assert retriable
+
+
+def test_a_request_that_runs_is_used_up_whatever_its_end(team, caller):
+    make_limit(team, "requests", "day", 1)
+    limits = open_limits()
+
+    async def story():
+        await admit(limits, caller, tokens(5))
+        with pytest.raises(LimitExceededError) as refused:
+            await admit(limits, caller, tokens(5))
+        return refused.value
+
+    error = play(limits, story())
+    assert "is used up" in error.message
+    midnight = NOW.replace(day=25, hour=0, second=0)
+    assert error.retry_after_seconds == (midnight - NOW).total_seconds()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from billing.entries import Admission, Attempt, Entry, Unfinished
 from billing.journal import Journal
 from billing.journal_folder import segment_paths
+from billing.ledger import post
 from billing.models import Holding, LedgerEntry
 from billing.recovery import recover_leftovers, recovered_entries
 from billing.workers import host_of
@@ -32,6 +34,7 @@ from tests.billing.ledger_samples import (
 )
 
 WORKER = "worker-1"
+SEGMENT_BYTES = 64 * 1024
 FAILED = Attempt("cheap", "small", "failed", "upstream_error", NOON, 12)
 FAILED_TOO = replace(FAILED, provider="middle")
 
@@ -50,7 +53,7 @@ def dear(*attempts: Attempt, **fields: Any) -> Admission:
 
 @pytest.fixture
 def journal(tmp_path: Path):
-    opened = Journal(tmp_path, WORKER, segment_bytes=64 * 1024)
+    opened = Journal(tmp_path, WORKER, segment_bytes=SEGMENT_BYTES)
     yield opened
     opened.close()
 
@@ -107,6 +110,49 @@ def test_what_failed_attempts_cost_outlives_the_posting_of_others(journal, tmp_p
     journal.finish([entry()])
     journal.posted(["req-0"])
     assert len(segment_paths(tmp_path, WORKER)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_F30_a_call_whose_end_was_posted_and_forgotten_is_not_billed_again(tmp_path):
+    """Its end went with its segment; its beginning is in one that a longer call still needs."""
+    team_id = make_team().pk
+    journal = Journal(tmp_path, WORKER, segment_bytes=SEGMENT_BYTES)
+    journal.admit(admission("long", team_id=team_id))
+    journal.admit(admission(team_id=team_id))
+    journal.note_paid([paid(team_id=team_id)])
+    journal.admit_again(dear(FAILED, team_id=team_id))
+    kept, *_ = segment_paths(tmp_path, WORKER)
+    post_others(journal, team_id, until=lambda paths: len(paths) > 1)
+    post_at_once(journal, paid(team_id=team_id, status="error"))
+    ended_in = segment_paths(tmp_path, WORKER)[-1]
+    post_others(journal, team_id, until=lambda paths: ended_in not in paths)
+    assert kept in segment_paths(tmp_path, WORKER)
+    copy = tmp_path / "of-the-killed"
+    copy.mkdir()
+    for path in segment_paths(tmp_path, WORKER):
+        (copy / path.name).write_bytes(path.read_bytes())
+    recover_leftovers(copy)
+    rows = LedgerEntry.objects.filter(request_id="req-0")
+    assert list(rows.values_list("entry", "cost_nano_usd")) == [(0, 450_000)]
+    assert LedgerEntry.objects.get(request_id="long").status == "recovered"
+
+
+def post_at_once(journal, ended) -> None:
+    journal.finish([ended])
+    post([ended], worker_id=None)
+    journal.posted([ended.request_id])
+
+
+def post_others(journal, team_id: int, *, until) -> None:
+    numbers = count(len(segment_paths(journal.directory, WORKER)) * 1000)
+
+    def another() -> bool:
+        request_id = f"other-{next(numbers)}"
+        journal.admit(admission(request_id, team_id=team_id))
+        post_at_once(journal, entry(request_id, team_id=team_id))
+        return bool(until(segment_paths(journal.directory, WORKER)))
+
+    assert any(another() for _ in range(1000))
 
 
 def test_a_running_attempt_is_entry_0_and_those_that_failed_follow():

@@ -1,21 +1,28 @@
 """What one worker idles on is another's to spend: recalls between workers on one database."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
 from billing.chunks import Need
 from billing.counter_opening import CounterKey
-from billing.counters import Answer, Give, Take
+from billing.counters import Answer, Give, Reading, Take
 from billing.errors import BudgetExceededError, LimitExceededError
 from billing.estimate import Estimate
+from billing.limits import Limits
 from billing.models import Counter, Holding
+from billing.refills import Ask
+from keys.caller import Caller
 from tests.billing.limit_world import (
     NOW,
     PLAIN,
     QuietStore,
     admit,
+    held,
     idle_on,
     make_limit,
     make_worker,
@@ -150,3 +157,106 @@ def test_what_is_given_back_and_taken_again_at_once_is_held_by_a_running_call(te
         return seen.held_by_others, seen.running_elsewhere
 
     assert asyncio.run(story()) == (100, 100)
+
+
+def test_a_call_whose_answer_was_taken_by_another_calls_back_what_others_idle_on(team, caller):
+    """What it was granted sufficed, so nobody was called back; then somebody was quicker."""
+    limit = make_limit(team, "tokens", "day", 100)
+    one, third = open_limits(), open_limits()
+    store = InterruptedStore(make_worker().pk)
+    other = open_limits(store=store)
+
+    async def story():
+        for limits, idle in ((one, 60), (third, 10), (other, 20)):
+            await hold_idle(limits, caller, idle)
+        one._listener.listen()
+        store.before[store.exchanges + 2] = third.close
+        store.after[store.exchanges + 2] = partial(
+            other.reserve_at_once, caller, tokens(15), "", NOW
+        )
+        return (await admit(other, caller, tokens(40))).holds[0].amount
+
+    with running(one, other) as runner:
+        assert runner.run(story()) == 40
+        assert Counter.objects.get(limit=limit).recalls == 1
+
+
+def test_what_a_call_frees_while_a_recall_is_answered_is_given_back_as_well(team, caller):
+    make_limit(team, "tokens", "day", 100)
+    store = InterruptedStore(make_worker().pk)
+    one, other = open_limits(), open_limits(store=store)
+
+    async def story():
+        long = await admit(other, caller, tokens(60))
+        # Its end falls between the giving up of what idles and the exchange that answers.
+        other._wallet.recalled = ended_after(
+            other._wallet.recalled, lambda: other.settle(long, tokens=0, cost_nano_usd=0)
+        )
+        return (await admit(one, caller, tokens(80))).holds[0].amount
+
+    with running(one, other) as runner:
+        assert runner.run(story()) == 80
+
+
+@pytest.mark.parametrize("minutes", [0, 1])
+def test_F39_a_call_that_waits_while_its_minute_ends_leaves_nothing_held(team, caller, minutes):
+    limit = make_limit(team, "usd", "minute", 100)
+    one, other = open_limits(), open_limits()
+    later = NOW + timedelta(minutes=minutes)
+    sized = Estimate(60, 0, (PLAIN,))
+
+    async def story():
+        one.void(await admit(one, caller, sized))
+        one._listener.stop()
+        waiting = asyncio.create_task(admit(other, caller, sized))
+        await asyncio.sleep(0.3)
+        next_call = await admit(other, caller, Estimate(1, 0, (PLAIN,)), later)
+        other.void(next_call)
+        await other.tidy(later)
+        one._listener.listen()
+        other.void(await waiting)
+        for _ in range(5):
+            await one.tidy(later)
+            await other.tidy(later)
+
+    with running(one, other) as runner:
+        runner.run(story())
+        assert held(limit) == 0
+
+
+class InterruptedStore(QuietStore):
+    """A store around whose exchanges something else happens, by their numbers."""
+
+    def __init__(self, worker_id: int) -> None:
+        super().__init__(worker_id)
+        self.exchanges = 0
+        self.before: dict[int, Callable[[], Awaitable[None]]] = {}
+        self.after: dict[int, Callable[[], object]] = {}
+
+    async def exchange(self, *asked: Any) -> list[Reading | None]:
+        self.exchanges += 1
+        number = self.exchanges
+        if number in self.before:
+            await self.before[number]()
+        readings = await super().exchange(*asked)
+        self.after.get(number, list)()
+        return readings
+
+
+def ended_after(recalled: Callable[[int], None], end: Callable[[], object]):
+    ends = [end]
+
+    def recalled_and_ended(counter_id: int) -> None:
+        recalled(counter_id)
+        if ends:
+            asyncio.get_running_loop().call_soon(ends.pop())
+
+    return recalled_and_ended
+
+
+async def hold_idle(limits: Limits, caller: Caller, amount: int) -> None:
+    """Have a worker that hears of no recall idle on so much and no more."""
+    (slot,) = limits._plans.slots(caller, "")
+    share = limits._wallet.share_at(slot, NOW)
+    await limits._refills.ask([Ask(share, amount, amount, ahead=False)])
+    limits._listener.stop()
