@@ -41,6 +41,10 @@ class Plans:
 
     def replace(self, snapshot: LimitsSnapshot) -> None:
         self.snapshot = snapshot
+        self.forget()
+
+    def forget(self) -> None:
+        """Make them anew: the slots of some are forgotten."""
         self._of_key.clear()
 
     def of(self, caller: Caller) -> Plan:

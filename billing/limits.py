@@ -153,8 +153,7 @@ class Limits:
             called_back = [s for s in awaited if recall.is_new(s)]
             if awaited and not called_back:
                 await recall.wait()
-                if any(self._wallet.share_at(s.slot, now) is not s for s in lacking):
-                    # Forgotten meanwhile: what would be granted to it nobody would give back.
+                if not all(map(self._wallet.keeps, lacking)):
                     asked.clear()
                     continue
             try:
@@ -319,6 +318,8 @@ class Limits:
     async def tidy(self, now: datetime) -> None:
         """Give back what idles and fill what runs low; call it every second. Never fails."""
         self._wallet.tidy(now)
+        if self._wallet.forget_unused():
+            self._plans.forget()
         if self._uncounted:
             await self.count_running()
         low = [Ask(share, 0, 0) for share in self._wallet.running_low(now)]

@@ -15,6 +15,8 @@ AGEING_TIDYINGS = 30
 # on for a minute when the database goes away, with something to spare for what goes by recent
 # use, and an exchange is needed three times a minute.
 LOW_WATER_SECONDS, HIGH_WATER_SECONDS = 80, 100
+# Tidyings after which who has not called again is forgotten.
+UNUSED_TIDYINGS = 900
 # End users that are remembered; beyond it those seen longest ago are forgotten.
 MOST_END_USERS = 10_000
 
@@ -83,6 +85,11 @@ class Wallet:
     def of_counter(self, counter_id: int) -> Share | None:
         return self._by_counter.get(counter_id)
 
+    def keeps(self, share: Share) -> bool:
+        """Whether it has not been forgotten; what is granted to one that has is lost."""
+        key = (share.slot.rule.id, share.slot.subject, share.start)
+        return self._shares.get(key) is share
+
     def overdrawn(self) -> list[Share]:
         return [share for share in self._shares.values() if share.overdraft]
 
@@ -126,6 +133,22 @@ class Wallet:
         if self.tidyings % AGEING_TIDYINGS == 0:
             for slot in self._slots.values():
                 slot.age(self.tidyings, AGEING_TIDYINGS)
+
+    def forget_unused(self) -> bool:
+        """Forget now and then who has not called for long; whether that was anybody.
+
+        Nobody may go on with a slot that is forgotten: ask for it again.
+        """
+        if self.tidyings % AGEING_TIDYINGS:
+            return False
+        unused = [
+            key
+            for key, slot in self._slots.items()
+            if self.tidyings - slot.share.last_use >= UNUSED_TIDYINGS and slot.share.is_empty
+        ]
+        for key in unused:
+            self._forget(self._slots.pop(key).share)
+        return bool(unused)
 
     def give_up_everything(self) -> None:
         for share in self._shares.values():
