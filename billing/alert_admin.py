@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -66,7 +67,11 @@ class AlertAdmin(ReadOnlyAdmin):
 
     @display(description="Mailed")  # type: ignore[untyped-decorator]  # unfold
     def mailed(self, alert: Alert) -> str:
-        return told_state(alert, MAIL)
+        state = told_state(alert, MAIL)
+        lacking = [one for one in settings.ALERT_EMAILS if one not in alert.mailed_to]
+        # Who has it already is not asked again.
+        in_part = state in ("waiting", "failed") and alert.mailed_to and lacking
+        return f"{state} for {', '.join(lacking)}" if in_part else state
 
     @display(description="Posted")  # type: ignore[untyped-decorator]  # unfold
     def posted(self, alert: Alert) -> str:

@@ -24,6 +24,7 @@ class AlertSerializer(serializers.ModelSerializer[Alert]):
             "details",
             "created_at",
             "told_by",
+            "mailed_to",
             "mailed_at",
             "posted_at",
             "attempts",

@@ -18,13 +18,16 @@ import orjson
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
+from billing.alert_troubles import (
+    AddressesRefusedError,
+    NotDeliveredError,
+    mail_trouble,
+    refusal_of_address,
+    webhook_trouble,
+)
 from billing.models import Alert
 
 POST_SECONDS = 5
-
-
-class NotDeliveredError(Exception):
-    """A channel did not take an alert; it may be tried again."""
 
 
 class Channel(Protocol):
@@ -41,19 +44,42 @@ class Mail:
         self._connection = get_connection()
 
     def send(self, alert: Alert, now: datetime) -> None:
+        """Mail it to each address that does not have it yet.
+
+        One by one: of a mail to several, Django does not tell which of them the server refused.
+        """
+        refused: dict[str, int] = {}
+        for address in settings.ALERT_EMAILS:
+            if address in alert.mailed_to:
+                continue
+            try:
+                self._send_to(address, alert)
+            except (smtplib.SMTPException, OSError, UnicodeError) as error:
+                code = refusal_of_address(error)
+                if code is None:
+                    raise NotDeliveredError(mail_trouble(error)) from error
+                refused[address] = code
+            else:
+                # At once: what happens to the others must not make us repeat this one.
+                alert.mailed_to.append(address)
+                alert.save(update_fields=["mailed_to"])
+        if refused:
+            raise AddressesRefusedError(refused)
+
+    def _send_to(self, address: str, alert: Alert) -> None:
         message = EmailMessage(
             subject=f"{settings.EMAIL_SUBJECT_PREFIX}{alert.says['title']}",
             body=alert.says["text"],
-            to=settings.ALERT_EMAILS,
+            to=[address],
             connection=self._connection,
-            # The same at every try: who gets a mail twice can tell.
-            headers={"Message-ID": f"<alert-{alert.pk.hex}@{_domain()}>"},
+            # The id is the same at every try: who gets a mail twice can tell.
+            headers={
+                "To": ", ".join(settings.ALERT_EMAILS),
+                "Message-ID": f"<alert-{alert.pk.hex}@{_domain()}>",
+            },
         )
-        try:
-            self._connection.open()
-            message.send()
-        except (smtplib.SMTPException, OSError, UnicodeError) as error:
-            raise NotDeliveredError(_said_by_server(error)) from error
+        self._connection.open()
+        message.send()
 
     def close(self) -> None:
         try:
@@ -77,7 +103,7 @@ class Webhook:
         try:
             status = self._post(body, headers)
         except (http.client.HTTPException, OSError, UnicodeError) as error:
-            raise NotDeliveredError(f"no answer ({_kind(error)})") from error
+            raise NotDeliveredError(webhook_trouble(error)) from error
         if not 200 <= status < 300:
             raise NotDeliveredError(f"answered {status}")
 
@@ -134,15 +160,3 @@ def signed_headers(key: bytes, message_id: str, now: datetime, body: bytes) -> d
 
 def _domain() -> str:
     return urlsplit(settings.PUBLIC_URL).hostname or "localhost"
-
-
-def _said_by_server(error: Exception) -> str:
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"the mail server answered {error.smtp_code}"
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return "the mail server took no recipient"
-    return f"the mail server did not take it ({_kind(error)})"
-
-
-def _kind(error: Exception) -> str:
-    return getattr(error, "strerror", None) or type(error).__name__

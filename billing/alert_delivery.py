@@ -2,7 +2,8 @@
 
 An alert is claimed before it is sent, so two sweeps do not both send it; one that is killed
 after sending is repeated with the same ids. A channel that failed rests for the sweep: with a
-dead mail server the others do not wait for it again and again.
+dead mail server the others do not wait for it again and again. A mail server that refuses an
+address is not dead: the other addresses get what else there is.
 """
 
 from collections.abc import Callable
@@ -12,8 +13,9 @@ import structlog
 from django.conf import settings
 from django.db.models import F
 
-from billing.alert_channels import Channel, Mail, NotDeliveredError, Webhook
+from billing.alert_channels import Channel, Mail, Webhook
 from billing.alert_sweep import PATIENCE
+from billing.alert_troubles import AddressesRefusedError, NotDeliveredError
 from billing.models import Alert
 
 log = structlog.get_logger(__name__)
@@ -43,7 +45,7 @@ def deliver(now: datetime) -> None:
         for alert in _due(now):
             if _claim(alert, now):
                 # A summary may have grown until it was claimed.
-                alert.refresh_from_db(fields=["says"])
+                alert.refresh_from_db(fields=["says", "mailed_to"])
                 _tell(alert, channels, resting, now)
     finally:
         for channel in channels.values():
@@ -76,21 +78,24 @@ def _claim(alert: Alert, now: datetime) -> bool:
 def _tell(
     alert: Alert, channels: dict[str, Channel], resting: dict[str, str], now: datetime
 ) -> None:
-    problems: list[str] = []
+    problems: dict[str, str] = {}
     for name in untold(alert):
-        if name not in resting:
-            try:
-                channels[name].send(alert, now)
-            except NotDeliveredError as error:
-                resting[name] = str(error)
-                log.warning("alert_not_delivered", channel=name, error=str(error))
-            else:
-                # At once: what happens to the other channel must not make us repeat this one.
-                Alert.objects.filter(pk=alert.pk).update(**{TOLD_AT[name]: now})
-                continue
-        problems.append(f"{name}: {resting[name]}")
+        if name in resting:
+            problems[name] = resting[name]
+            continue
+        try:
+            channels[name].send(alert, now)
+        except NotDeliveredError as error:
+            problems[name] = str(error)
+            if not isinstance(error, AddressesRefusedError):
+                resting[name] = problems[name]
+            log.warning("alert_not_delivered", channel=name, error=problems[name])
+        else:
+            # At once: what happens to the other channel must not make us repeat this one.
+            Alert.objects.filter(pk=alert.pk).update(**{TOLD_AT[name]: now})
     again = _next_try(alert, now) if problems else None
-    Alert.objects.filter(pk=alert.pk).update(next_try_at=again, last_error="\n".join(problems))
+    said = "\n".join(f"{name}: {problem}" for name, problem in problems.items())
+    Alert.objects.filter(pk=alert.pk).update(next_try_at=again, last_error=said)
 
 
 def _next_try(alert: Alert, now: datetime) -> datetime | None:

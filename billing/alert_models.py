@@ -39,7 +39,7 @@ class Alert(models.Model):
         db_default=models.Value([], models.JSONField()),
         help_text="Addresses whose mail was taken.",
     )
-    mailed_at = models.DateTimeField(null=True)
+    mailed_at = models.DateTimeField(null=True, help_text="When the last address had its mail.")
     posted_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     next_try_at = models.DateTimeField(null=True, help_text="Empty once told, or given up.")

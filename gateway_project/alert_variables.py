@@ -14,6 +14,8 @@ from gateway_project.url_reading import split_url
 _DEFAULT_PORTS = {"smtp": 25, "smtp+tls": 587, "smtps": 465, "smtp+ssl": 465}
 _ADDRESS = re.compile(r"[^\s@<>(),;:\"\\\[\]]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", re.ASCII)
 _WHSEC = "whsec_"
+# Whoever receives one alert could try out shorter keys on it.
+_SHORTEST_SECRET = 16
 
 
 # No repr: it would carry the password into tracebacks.
@@ -76,6 +78,8 @@ def webhook_url(text: str) -> str:
 def webhook_key(text: str) -> bytes:
     """The key that signs: what `whsec_` encodes in base64, else the text itself."""
     if not text.startswith(_WHSEC):
+        if len(text) < _SHORTEST_SECRET:
+            raise ValueError(f"must have at least {_SHORTEST_SECRET} characters")
         return text.encode()
     try:
         key = b64decode(text.removeprefix(_WHSEC), validate=True)
@@ -83,4 +87,6 @@ def webhook_key(text: str) -> bytes:
         key = b""
     if not key:
         raise ValueError("begins with whsec_ but is no base64 after it")
+    if len(key) < _SHORTEST_SECRET:
+        raise ValueError(f"must encode at least {_SHORTEST_SECRET} bytes after whsec_")
     return key

@@ -17,12 +17,16 @@ class MailBox:
 
     Attributes:
         refuse: answer to DATA in place of taking it, such as `451 later`.
+        refused: addresses that are refused, with the answer, such as `550 unknown`.
+        hang_up: close the connection at this command, such as `MAIL`.
     """
 
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
     recipients: list[list[str]] = field(default_factory=list)
     refuse: str = ""
+    refused: dict[str, str] = field(default_factory=dict)
+    hang_up: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,16 +71,26 @@ def mail_server(port: int = 0) -> Iterator[MailBox]:
             for line in self.rfile:
                 command = line.decode().strip()
                 verb = command[:4].upper()
+                if verb == box.hang_up:
+                    return
                 if verb == "DATA":
                     self._take(to)
-                    to = []
                 elif verb == "QUIT":
                     self._say("221 bye")
                     return
                 else:
-                    if verb == "RCPT":
-                        to.append(command[len("RCPT TO:<") :].rstrip(">"))
-                    self._say("250 ok")
+                    self._say(self._answer(verb, command, to))
+
+        def _answer(self, verb: str, command: str, to: list[str]) -> str:
+            if verb in ("MAIL", "RSET"):
+                to.clear()
+            if verb != "RCPT":
+                return "250 ok"
+            address = command[len("RCPT TO:<") :].rstrip(">")
+            if address in box.refused:
+                return box.refused[address]
+            to.append(address)
+            return "250 ok"
 
         def _take(self, to: list[str]) -> None:
             self._say("354 go on")
@@ -88,7 +102,7 @@ def mail_server(port: int = 0) -> Iterator[MailBox]:
                 return
             text = data.removesuffix(b".\r\n").replace(b"\r\n..", b"\r\n.")
             box.mails.append(message_from_bytes(text, policy=policy.default))
-            box.recipients.append(to)
+            box.recipients.append(list(to))
             self._say("250 taken")
 
         def _say(self, line: str) -> None:

@@ -41,6 +41,11 @@ class Migration(migrations.Migration):
             name='mailed_to',
             field=models.JSONField(db_default=models.Value([], models.JSONField()), default=list, help_text='Addresses whose mail was taken.'),
         ),
+        migrations.AlterField(
+            model_name='alert',
+            name='mailed_at',
+            field=models.DateTimeField(help_text='When the last address had its mail.', null=True),
+        ),
         migrations.AddField(
             model_name='alert',
             name='place',

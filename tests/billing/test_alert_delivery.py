@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import re
+import socket
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
@@ -30,7 +31,7 @@ def smtp(settings, port):
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", port
     settings.DEFAULT_FROM_EMAIL = "gateway@example.com"
-    settings.ALERT_EMAILS = ["ops@example.com", "finance@example.com"]
+    settings.ALERT_EMAILS = ["ops@example.com"]
 
 
 @pytest.fixture
@@ -71,7 +72,6 @@ def sweep(*seconds):
 def test_a_mail_says_who_how_much_and_until_when(box, crossed):
     sweep(0)
     (mail,) = box.mails
-    assert box.recipients == [["ops@example.com", "finance@example.com"]]
     title = "Team research has used 80 % of its budget of 5.00 USD per day"
     assert mail["subject"] == f"[gateway] {title}"
     text = mail.get_content()
@@ -114,7 +114,7 @@ def test_a_dead_mail_server_does_not_stop_the_webhook_and_gets_its_mail_later(
     sweep(0)
     assert len(hook.posts) == 1
     crossed.refresh_from_db()
-    assert crossed.last_error == ("mail: the mail server did not take it (Connection refused)")
+    assert crossed.last_error == ("mail: the mail server cannot be reached: Connection refused")
     with mail_server(port) as box:
         sweep(1)
         assert box.mails == []
@@ -144,14 +144,143 @@ def test_a_mail_that_is_refused_for_now_keeps_its_message_id(box, crossed):
     box.refuse = "451 later"
     sweep(0)
     crossed.refresh_from_db()
-    assert crossed.last_error == "mail: the mail server answered 451"
+    assert crossed.last_error == "mail: the mail server refused ops@example.com (451)"
     box.refuse = ""
     sweep(60)
     # As if the sweep had been killed before it could note that the mail was taken.
-    Alert.objects.update(mailed_at=None, next_try_at=NOON)
+    Alert.objects.update(mailed_to=[], mailed_at=None, next_try_at=NOON)
     sweep(600)
     assert len(box.mails) == 2
     assert len({mail["message-id"] for mail in box.mails}) == 1
+
+
+def test_an_address_that_is_refused_is_tried_again_and_nobody_gets_it_twice(box, settings, crossed):
+    settings.ALERT_EMAILS = ["ops@example.com", "finance@example.com", "cfo@example.com"]
+    box.refused = {"ops@example.com": "550 unknown", "cfo@example.com": "451 later"}
+    sweep(0)
+    assert box.recipients == [["finance@example.com"]]
+    crossed.refresh_from_db()
+    refused = "mail: the mail server refused ops@example.com (550), cfo@example.com (451)"
+    assert (crossed.mailed_at, crossed.last_error) == (None, refused)
+    del box.refused["cfo@example.com"]
+    sweep(60)
+    del box.refused["ops@example.com"]
+    sweep(600, 1200)
+    assert box.recipients == [["finance@example.com"], ["cfo@example.com"], ["ops@example.com"]]
+    assert len({mail["message-id"] for mail in box.mails}) == 1
+    assert {mail["to"] for mail in box.mails} == {", ".join(settings.ALERT_EMAILS)}
+    crossed.refresh_from_db()
+    assert crossed.mailed_at == NOON + timedelta(seconds=600)
+    assert (crossed.last_error, crossed.next_try_at) == ("", None)
+
+
+def test_an_address_that_is_refused_for_a_day_is_shown_as_failed(
+    box, settings, crossed, admin_client
+):
+    settings.ALERT_EMAILS = ["ops@example.com", "finance@example.com"]
+    box.refused = {"ops@example.com": "550 unknown"}
+    for minutes in range(0, 30 * 60, 10):
+        sweep(minutes * 60)
+    assert box.recipients == [["finance@example.com"]]
+    crossed.refresh_from_db()
+    assert crossed.next_try_at is None
+    page = admin_client.get("/admin/billing/alert/").content.decode()
+    assert re.search(r">\s*failed for ops@example.com\s*<", page)
+    assert "mail: the mail server refused ops@example.com (550)" in page
+    (listed,) = admin_client.get("/api/alerts/").json()["results"]
+    assert (listed["mailed_to"], listed["mailed_at"]) == (["finance@example.com"], None)
+
+    box.refused = {}
+    chosen = {"action": "send_again", "_selected_action": [str(crossed.pk)]}
+    admin_client.post("/admin/billing/alert/", chosen)
+    deliver(datetime.now(UTC))
+    assert box.recipients == [["finance@example.com"], ["ops@example.com"]]
+
+
+def test_a_refused_address_holds_up_no_other_alert(box, settings, crossed):
+    team = make_team("second")
+    make_limit(team, "requests", "day", 1, soft=True)
+    caller = make_caller(team)
+    fill(call(team_id=caller.team_id, key_id=caller.key_id, started_at=NOON))
+    look(NOON)
+    settings.ALERT_EMAILS = ["ops@example.com", "finance@example.com"]
+    box.refused = {"ops@example.com": "550 unknown"}
+    sweep(0)
+    assert box.recipients == [["finance@example.com"]] * 2
+    assert len({mail["message-id"] for mail in box.mails}) == 2
+
+
+def test_a_connection_that_breaks_between_two_addresses_repeats_nothing(box, settings, crossed):
+    settings.ALERT_EMAILS = ["ops@example.com", "finance@example.com"]
+    box.refused = {"finance@example.com": "421 closing"}
+    sweep(0)
+    crossed.refresh_from_db()
+    assert crossed.last_error == "mail: the mail server answered 421"
+    box.refused = {}
+    sweep(60, 120)
+    assert box.recipients == [["ops@example.com"], ["finance@example.com"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "hang_up", "says"),
+    [
+        ({"EMAIL_USE_TLS": True}, "", "the mail server offers no STARTTLS"),
+        (
+            {"EMAIL_HOST_USER": "me", "EMAIL_HOST_PASSWORD": "secret"},
+            "",
+            "the mail server offers no login",
+        ),
+        ({}, "MAIL", "the mail server closed the connection"),
+        ({}, "EHLO", "the mail server closed the connection"),
+        ({"EMAIL_USE_SSL": True}, "", "the mail server cannot be reached: TLS could not be agreed"),
+        ({"EMAIL_HOST": "mail.invalid"}, "", "the mail server cannot be reached: "),
+    ],
+)
+def test_what_is_wrong_with_a_mail_server_is_said_in_words(
+    box, settings, crossed, change, hang_up, says
+):
+    box.hang_up = hang_up
+    for name, value in change.items():
+        setattr(settings, name, value)
+    sweep(0)
+    crossed.refresh_from_db()
+    assert crossed.last_error.startswith(f"mail: {says}")
+    assert "Error" not in crossed.last_error
+    assert "Disconnected" not in crossed.last_error
+
+
+def test_a_mail_server_that_never_answers_is_said_in_words(settings, crossed):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        smtp(settings, silent.getsockname()[1])
+        settings.EMAIL_TIMEOUT = 0.2
+        sweep(0)
+    crossed.refresh_from_db()
+    assert crossed.last_error == "mail: the mail server did not answer in time"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"", "no answer: the connection was closed"),
+        (b"220 mail.example ready\r\n", "the answer is no HTTP"),
+    ],
+)
+def test_what_is_wrong_with_a_webhook_is_said_in_words(hook, settings, crossed, answer, says):
+    with socket.create_server(("127.0.0.1", 0)) as odd:
+        settings.ALERT_WEBHOOK_URL = f"http://127.0.0.1:{odd.getsockname()[1]}/"
+
+        def one_answer():
+            connection, _ = odd.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+
+        thread = Thread(target=one_answer)
+        thread.start()
+        sweep(0)
+        thread.join()
+    crossed.refresh_from_db()
+    assert crossed.last_error == f"webhook: {says}"
 
 
 def test_a_redirect_is_not_followed(hook, crossed):

@@ -35,7 +35,7 @@ def box(settings):
 def hook(settings):
     with webhook() as hook:
         settings.ALERT_WEBHOOK_URL = hook.url
-        settings.ALERT_WEBHOOK_SECRET_KEY = webhook_key("a secret")
+        settings.ALERT_WEBHOOK_SECRET_KEY = webhook_key("a secret of ours")
         yield hook
 
 

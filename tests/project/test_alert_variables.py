@@ -9,7 +9,7 @@ import pytest
 from gateway_project.environment import PROJECT_DIR, BadVariableError, read_environment
 
 MAIL = {"EMAIL_URL": "smtp://mail.example"}
-HOOK = {"ALERT_WEBHOOK_URL": "https://hook.example/a", "ALERT_WEBHOOK_SECRET": "our secret"}
+HOOK = {"ALERT_WEBHOOK_URL": "https://hook.example/a", "ALERT_WEBHOOK_SECRET": "a secret of ours"}
 
 
 def test_alerts_go_nowhere_by_default():
@@ -50,9 +50,9 @@ def test_addresses_are_split_at_commas():
 
 
 def test_the_signing_key_is_base64_behind_whsec_and_else_the_text():
-    assert read_environment(HOOK).alert_webhook_key == b"our secret"
-    encoded = {**HOOK, "ALERT_WEBHOOK_SECRET": "whsec_aGVsbG8="}
-    assert read_environment(encoded).alert_webhook_key == b"hello"
+    assert read_environment(HOOK).alert_webhook_key == b"a secret of ours"
+    encoded = {**HOOK, "ALERT_WEBHOOK_SECRET": "whsec_c2l4dGVlbiBieXRlcyBvaw=="}
+    assert read_environment(encoded).alert_webhook_key == b"sixteen bytes ok"
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ def test_the_signing_key_is_base64_behind_whsec_and_else_the_text():
         ({**HOOK, "ALERT_WEBHOOK_URL": "ftp://hook"}, "ALERT_WEBHOOK_URL: must begin with http"),
         ({**HOOK, "ALERT_WEBHOOK_URL": "http://a:b@hook"}, "ALERT_WEBHOOK_URL: may hold no user"),
         ({**HOOK, "ALERT_WEBHOOK_SECRET": ""}, "ALERT_WEBHOOK_SECRET: must be given with"),
+        ({**HOOK, "ALERT_WEBHOOK_SECRET": "a secret of our"}, "ALERT_WEBHOOK_SECRET: must have at"),
+        ({**HOOK, "ALERT_WEBHOOK_SECRET": "whsec_aGVsbG8="}, "ALERT_WEBHOOK_SECRET: must encode"),
         ({**HOOK, "ALERT_WEBHOOK_SECRET": "whsec_?"}, "ALERT_WEBHOOK_SECRET: begins with whsec_"),
     ],
 )
