@@ -154,17 +154,16 @@ def test_excess_that_the_ledger_has_and_the_worker_has_not_heard_of_makes_no_ref
     make_limit(team, "usd", "day", 100)
     worker = make_worker()
     limits = open_limits(worker)
-    price = {"prices": (PLAIN,)}
 
     async def story():
-        call = await admit(limits, caller, tokens(50, **price))
+        call = await admit(limits, caller, tokens(50, prices=(PLAIN,)))
         limits._wallet.give_up_everything()
         charges = limits.settle(call, tokens=60, cost_nano_usd=60)
         await asyncio.to_thread(post, worker.pk, charges)
         with pytest.raises(BudgetExceededError) as refused:
-            await admit(limits, caller, tokens(35, **price))
+            await admit(limits, caller, tokens(35, prices=(PLAIN,)))
         limits.posted(charges)
-        return refused.value.retriable, await admit(limits, caller, tokens(35, **price))
+        return refused.value.retriable, await admit(limits, caller, tokens(35, prices=(PLAIN,)))
 
     retriable, _ = play(limits, story())
     assert retriable

@@ -181,17 +181,17 @@ def test_a_call_whose_answer_was_taken_by_another_calls_back_what_others_idle_on
         assert Counter.objects.get(limit=limit).recalls == 1
 
 
-def test_what_a_call_frees_while_a_recall_is_answered_is_given_back_as_well(team, caller):
+def test_what_a_call_frees_while_a_recall_is_answered_is_given_back_as_well(
+    team, caller, monkeypatch
+):
     make_limit(team, "tokens", "day", 100)
-    store = InterruptedStore(make_worker().pk)
-    one, other = open_limits(), open_limits(store=store)
+    one, other = open_limits(), open_limits()
 
     async def story():
         long = await admit(other, caller, tokens(60))
         # Its end falls between the giving up of what idles and the exchange that answers.
-        other._wallet.recalled = ended_after(
-            other._wallet.recalled, lambda: other.settle(long, tokens=0, cost_nano_usd=0)
-        )
+        ended = partial(other.settle, long, tokens=0, cost_nano_usd=0)
+        monkeypatch.setattr(other._wallet, "recalled", then(other._wallet.recalled, ended))
         return (await admit(one, caller, tokens(80))).holds[0].amount
 
     with running(one, other) as runner:
@@ -243,15 +243,16 @@ class InterruptedStore(QuietStore):
         return readings
 
 
-def ended_after(recalled: Callable[[int], None], end: Callable[[], object]):
-    ends = [end]
+def then(recalled: Callable[[int], None], once: Callable[[], object]) -> Callable[[int], None]:
+    """The same, and the first time something that comes right after it."""
+    left = [once]
 
-    def recalled_and_ended(counter_id: int) -> None:
+    def recalled_and_more(counter_id: int) -> None:
         recalled(counter_id)
-        if ends:
-            asyncio.get_running_loop().call_soon(ends.pop())
+        if left:
+            asyncio.get_running_loop().call_soon(left.pop())
 
-    return recalled_and_ended
+    return recalled_and_more
 
 
 async def hold_idle(limits: Limits, caller: Caller, amount: int) -> None:
