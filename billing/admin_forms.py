@@ -8,7 +8,14 @@ from django.forms.models import construct_instance
 from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from billing.ceilings import parse_ceiling, show_ceiling
-from billing.limit_edits import TWIN, LimitIdentity, check_limit, identity_of, refuse_twin
+from billing.limit_edits import (
+    TWIN,
+    LimitIdentity,
+    check_limit,
+    identity_of,
+    refuse_twin,
+    window_problem,
+)
 from billing.models import Limit, Price
 from billing.price_book import FIGURES
 from billing.price_edits import InvalidPriceError, check_price
@@ -101,7 +108,12 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
             try:
                 cleaned["ceiling"] = parse_ceiling(unit, cleaned["ceiling"].strip())
             except ValueError as error:
-                self.add_error("ceiling", f"{str(error).capitalize()}.")
+                self.add_error("ceiling", _sentence(str(error)))
+        says = window_problem(unit, cleaned.get("window", "")) if unit else ""
+        if says and "window" in cleaned and not self.instance.pk:
+            # Beside a wrong ceiling too: a field that is told wrong spares people the words of
+            # the database's own check.
+            self.add_error("window", _sentence(says))
         if not self.errors:
             self._check_limit()
         return cleaned
@@ -122,6 +134,10 @@ class LimitForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at ru
         if not self.instance.pk:
             self.instance.timezone = self.instance.team.timezone
         return super().save(commit)
+
+
+def _sentence(says: str) -> str:
+    return f"{says[:1].upper()}{says[1:]}."
 
 
 class LimitFormSet(forms.BaseInlineFormSet):  # type: ignore[type-arg]  # not generic at run time

@@ -13,7 +13,8 @@ def parse_ceiling(unit: str, text: str) -> int:
     if unit == Unit.USD:
         return parse_usd(text)
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(LARGEST_NANO_USD))):
-        raise ValueError(f"{text[:40]!r} is not a whole number of {unit}")
+        counted = "calls" if unit == Unit.CONCURRENT else unit
+        raise ValueError(f"{text[:40]!r} is not a whole number of {counted}")
     ceiling = int(text)
     if ceiling > LARGEST_NANO_USD:
         raise ValueError("the ceiling is too large")

@@ -103,14 +103,20 @@ def _follow_timezone(instance: Team, **_: Any) -> None:
 def check_limit(limit: Limit) -> None:
     """Raises ValidationError, by field, for what the columns alone would let through."""
     limit.clean_fields(exclude=["team", "key"])
-    if (limit.unit == Unit.CONCURRENT) == bool(limit.window):
-        says = "leave it empty for concurrent limits" if limit.window else "choose a window"
+    if says := window_problem(limit.unit, limit.window):
         raise ValidationError({"window": says})
     if not 0 <= limit.ceiling <= LARGEST_CEILING:
         raise ValidationError({"ceiling": f"must be from 0 to {LARGEST_CEILING}"})
     if limit.key is not None and limit.key.team_id != limit.team_id:
         raise ValidationError({"key": "is a key of another team"})
     _check_alerts(limit)
+
+
+def window_problem(unit: str, window: str) -> str:
+    """What is wrong with a window; empty where it suits the unit."""
+    if unit == Unit.CONCURRENT:
+        return "a limit on concurrent calls has no window: leave it empty" if window else ""
+    return "" if window else "choose a window"
 
 
 def identity_of(limit: Limit) -> LimitIdentity:

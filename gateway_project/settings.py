@@ -85,6 +85,7 @@ TEMPLATES = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = "gateway_project.formats"
 CACHES = {"default": cache_settings(REDIS_URL)}
 RATELIMIT_FAIL_OPEN = True
 

@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 
 
 def page(
@@ -13,5 +12,5 @@ def page(
 ) -> HttpResponse:
     """Render `templates/console/NAME.html` in the look of the admin site."""
     look = admin.site.each_context(request)
-    context = {**look, "title": title, "as_of": timezone.now(), **answers}
+    context = {**look, "title": title, **answers}
     return render(request, f"console/{name}.html", context, status=status)

@@ -1,9 +1,19 @@
 """The console's pages of limits, prices and the ledger: dollars for people, nothing forged."""
 
-import pytest
-from django.test import Client
+import re
+from datetime import UTC, datetime
+from html import unescape
+from zoneinfo import ZoneInfo
 
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from billing.limit_edits import create_limit
 from billing.models import Alert, LedgerEntry, Limit, Price, RefusedCall, SpendTotal
+from billing.periods import period_of
 from billing.pricing import NANO_PER_USD
 from keys.models import ApiKey, Team, User
 from tests.billing.ledger_filling import NOON, call, fill
@@ -35,6 +45,11 @@ def key(team) -> ApiKey:
 def limit_form(team: Team, **changed: str) -> dict[str, str]:
     form = {"team": str(team.pk), "unit": "usd", "window": "month", "per": "team"}
     return {**form, "ceiling": "100.00", "alert_at": "", **changed}
+
+
+def words_of(console: Client, address: str) -> str:
+    text = re.sub(r"<[^>]*>", " ", console.get(address).content.decode())
+    return " ".join(unescape(text).split())
 
 
 def inline_form(prefix: str, **rows: str) -> dict[str, str]:
@@ -69,6 +84,7 @@ def test_a_budget_is_shown_in_dollars(console, team):
         ("ceiling", {"unit": "tokens", "ceiling": "9" * 30}),
         ("window", {"unit": "requests", "ceiling": "1", "window": ""}),
         ("window", {"unit": "concurrent", "ceiling": "1"}),
+        ("ceiling", {"unit": "concurrent", "window": "", "ceiling": "5.00"}),
         ("alert_at", {"alert_at": "half"}),
         ("alert_at", {"alert_at": "nan"}),
         ("alert_at", {"alert_at": "0.5, 0.5"}),
@@ -82,6 +98,15 @@ def test_a_bad_limit_is_refused_by_field(console, team, field, changed):
     assert not Limit.objects.exists()
 
 
+def test_a_limit_on_calls_at_once_with_a_window_is_told_in_words_for_people(console, team):
+    wrong = limit_form(team, unit="concurrent", window="day", ceiling="5.00")
+    form = console.post(f"{LIMITS}add/", wrong).context["adminform"].form
+    assert form.errors == {
+        "window": ["A limit on concurrent calls has no window: leave it empty."],
+        "ceiling": ["'5.00' is not a whole number of calls."],
+    }
+
+
 def test_the_list_says_what_each_limit_does(console, team):
     of = {"team": team, "unit": "tokens", "window": "day"}
     Limit.objects.create(**of, ceiling=2_000_000, alert_at=[0.8, 0.07])
@@ -90,6 +115,73 @@ def test_the_list_says_what_each_limit_does(console, team):
     hard, soft = ("2,000,000", "refuses", "7 %, 80 %"), ("only alerts", "each end user")
     for words in (*hard, *soft, "100 %"):
         assert words in text
+
+
+def test_the_list_and_the_page_of_a_limit_say_how_it_stands(console, team):
+    of = {"team": team, "timezone": "Europe/Paris"}
+    shared = Limit.objects.create(**of, unit="requests", window="day", ceiling=4)
+    each = Limit.objects.create(**of, unit="requests", window="total", ceiling=5, per="end_user")
+    now = timezone.now()
+    made_by = ["alice"] * 4 + ["bob"]
+    fill(*(call(team_id=team.pk, end_user=user, started_at=now) for user in made_by))
+    listed = words_of(console, LIMITS)
+    assert "5 of 4, 125 %" in listed
+    assert "alice: 4 of 5, 80 % the most of 2; 1 at 80 % or more" in listed
+    page = words_of(console, f"{LIMITS}{shared.pk}/change/")
+    assert "Used 5 of 4, 125 % Remaining 0" in page
+    tomorrow = period_of("day", "Europe/Paris", now).end
+    assert tomorrow
+    midnight = tomorrow.astimezone(ZoneInfo("Europe/Paris"))
+    assert f"resets at {midnight:%Y-%m-%d} 00:00:00 {midnight:%Z} (Europe/Paris)" in page
+    page = words_of(console, f"{LIMITS}{each.pk}/change/")
+    assert "never resets 2 end users have used something, 1 of them 80 % or more." in page
+    assert "alice 4 of 5 80 % bob 1 of 5 20 %" in page
+
+
+def test_a_list_of_a_hundred_limits_asks_no_more_than_a_list_of_ten(console, team):
+    def make(number: int) -> None:
+        other = Team.objects.create(name=f"team {number}")
+        kind = {
+            "soft": number % 2 == 1,
+            "per": ("team", "key", "end_user")[number % 3],
+            "window": ("minute", "day", "total")[number // 2 % 3],
+        }
+        Limit.objects.create(team=other, unit="requests", ceiling=9, **kind)
+
+    asked = []
+    for numbers in (range(18), range(18, 100)):
+        for number in numbers:
+            make(number)
+        with CaptureQueriesContext(connection) as queries:
+            assert f"{numbers[-1] + 1} limits" in words_of(console, LIMITS)
+        asked.append(len(queries))
+    assert asked[0] == asked[1] < 40
+
+
+def test_every_page_of_the_console_says_as_of_when(console, team, key):
+    limit = create_limit(team, unit="requests", window="day", ceiling=4)
+    lists = ("limit", "alert", "spendtotal", "ledgerentry", "refusedcall", "price")
+    pages = [f"/admin/billing/{name}/" for name in lists]
+    pages += ["/admin/", "/admin/keys/team/", "/admin/keys/apikey/", "/", "/logs/", "/costs/"]
+    now = timezone.now()
+    for page in pages:
+        assert re.search(rf"As of {now:%Y-%m-}\d\d [\d:]{{8}} UTC", words_of(console, page)), page
+    assert re.search(r"As of .{19} CES?T", words_of(console, f"{LIMITS}{limit.pk}/change/"))
+    assert "As of" not in words_of(console, f"{LIMITS}add/")
+
+
+def test_times_are_written_alike_with_their_zone(console):
+    at = datetime(2026, 11, 24, 16, 42, 7, tzinfo=UTC)
+    fill(call(started_at=at))
+    RefusedCall.objects.create(request_id="r", at=at, address="/v1", code="c", message="m")
+    for name, shown in (
+        ("ledgerentry", "2026-11-24 16:42:07 UTC"),
+        ("refusedcall", "2026-11-24 16:42:07 UTC"),
+        ("spendtotal", "2026-11-24 16:30:00 UTC"),
+    ):
+        page = words_of(console, f"/admin/billing/{name}/")
+        assert shown in page
+        assert "p.m." not in page
 
 
 def test_calls_at_once_have_no_window(console, team):

@@ -7,8 +7,9 @@ import pytest
 
 from billing.breakdown import breakdown
 from billing.call_log import LogFilter, call_page, refused_page
-from billing.dashboard import latency, limits_in_use, overview
+from billing.dashboard import latency, overview
 from billing.day_range import DayRange
+from billing.limit_use import limits_in_use
 from billing.models import Counter, Holding, Limit, RefusedCall, Worker
 from keys.errors import InvalidRequestError
 from keys.models import Team

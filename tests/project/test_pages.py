@@ -124,6 +124,15 @@ def test_the_dashboard_shows_what_was_spent_by_whom(console):
     assert "As of" in shown
 
 
+def test_the_dashboard_says_where_it_leaves_lines_out(console):
+    now = datetime.now(UTC)
+    fill(*(call(started_at=now, team_id=n, team=f"team {n}") for n in range(1, 9)))
+    page = console.get("/?days=7").content.decode()
+    (link,) = re.findall(r'<a href="([^"]*)">6 of 8</a>', page)
+    assert "team 8" in text_of(console, unescape(link))
+    assert page.count("6 of") == 1
+
+
 def test_a_day_of_unknown_cost_has_no_bar_and_no_zero(console):
     fill(call(started_at=datetime.now(UTC), cost_nano_usd=None))
     page = console.get("/")
