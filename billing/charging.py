@@ -8,7 +8,7 @@ in the equation.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -158,13 +158,19 @@ def _lowered(worker_id: int | None, covered: dict[int, int]) -> dict[int, int]:
     return {id: min(held[id], amount) for id, amount in covered.items() if held.get(id)}
 
 
-def release_holdings(worker_id: int) -> int:
+def release_holdings(worker_id: int, units: Collection[str] = tuple(Unit)) -> int:
     """Give back all that a worker holds, which must be dead or done; returns how many holdings.
 
     Call it in a transaction: what the worker spent must be posted by then.
+
+    Args:
+        units: holdings of limits on others stay.
     """
     holdings = Holding.objects.filter(worker_id=worker_id)
-    _locked_counters(set(holdings.values_list("counter_id", flat=True)))
+    of_units = holdings.filter(counter__limit__unit__in=units)
+    counter_ids = set(of_units.values_list("counter_id", flat=True))
+    _locked_counters(counter_ids)
+    holdings = holdings.filter(counter_id__in=counter_ids)
     held = dict(
         holdings.select_for_update(no_key=True)
         .order_by("counter_id")

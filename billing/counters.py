@@ -261,15 +261,14 @@ class CounterStore:
         with connection.cursor() as cursor:
             if moves:
                 cursor.executemany(_MOVE_COUNTER, [(change, i) for i, change in moves])
-            taken = [(i, worker, n, granted[i], operation) for i, n in moves if n > 0]
+            taken = [(i, n, granted[i], operation, worker) for i, n in moves if n > 0]
             given = [(n, granted[i], operation, i, worker) for i, n in moves if n <= 0]
-            if taken:
-                cursor.executemany(_RAISE_HOLDING, taken)
-            if given:
-                cursor.executemany(_LOWER_HOLDING, given)
-                if cursor.rowcount != len(given):
-                    # Somebody took this worker for dead, and gave all of it back.
-                    raise IntegrityError("A holding of this worker is gone.")
+            for statement, rows in ((_RAISE_HOLDING, taken), (_LOWER_HOLDING, given)):
+                if rows:
+                    cursor.executemany(statement, rows)
+                    if cursor.rowcount != len(rows):
+                        # Somebody took this worker for dead, and gave back what it held.
+                        raise IntegrityError("This worker lapsed, or a holding of it is gone.")
         return bool(moves)
 
     def _was_committed(
@@ -289,7 +288,7 @@ class CounterStore:
 _MOVE_COUNTER = "UPDATE billing_counter SET taken = taken + %s WHERE id = %s"
 _RAISE_HOLDING = """
     INSERT INTO billing_holding (counter_id, worker_id, amount, running, operation)
-    VALUES (%s, %s, %s, %s, %s)
+    SELECT %s, id, %s, %s, %s FROM billing_worker WHERE id = %s AND lapsed_at IS NULL
     ON CONFLICT (counter_id, worker_id) DO UPDATE
     SET amount = billing_holding.amount + excluded.amount,
         running = billing_holding.running + excluded.running,

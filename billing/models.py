@@ -124,13 +124,20 @@ class Counter(models.Model):
 class Worker(models.Model):
     """A gateway process that may hold allowances, and where its journal lies.
 
-    Dead only when the exclusive lock on its journal can be taken, never by time-out.
+    Dead only when the exclusive lock on its journal can be taken, never by time-out: one of
+    another folder that is not seen for long lapses, and what it spent stays counted.
     """
 
     name = models.CharField(max_length=64, unique=True)
     host = models.CharField(max_length=255)
     journal = models.CharField(max_length=255, help_text="File name below DATA_DIR/journal.")
     started_at = models.DateTimeField()
+    seen_at = models.DateTimeField(
+        null=True, help_text="Null: of a version that does not tell; it never lapses."
+    )
+    lapsed_at = models.DateTimeField(
+        null=True, help_text="When its requests and calls at once were given to others."
+    )
 
     def __str__(self) -> str:
         return self.name

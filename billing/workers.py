@@ -2,14 +2,14 @@
 
 A worker is named after its journal, and belongs to the folder that the journal lies in: a row of
 this folder without a file is of a process that is gone, a row of another folder is not ours to
-judge. So the journal is made before the row, and removed before it.
+judge (but see `lost_hosts`). So the journal is made before the row, and removed before it.
 """
 
 import os
 import secrets
 import socket
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.db import transaction
@@ -20,6 +20,8 @@ from billing.journal_folder import lock_path
 from billing.models import Worker
 
 _FOLDER_NAME = "folder-id"
+# A small part of the time after which others believe that a worker is gone.
+_SEEN_EVERY = timedelta(seconds=30)
 
 
 def new_name() -> str:
@@ -48,20 +50,27 @@ def register(journal: Journal, now: datetime) -> int:
             "host": host_of(journal.directory),
             "journal": lock_path(journal.directory, journal.worker).name,
             "started_at": now,
+            "seen_at": now,
         },
     )
     return worker.pk
 
 
-def is_registered(worker_id: int, journal: Journal) -> bool:
-    """Whether a living worker still has its row, which then names the folder as it is now: its
-    id may have been removed with it."""
-    rows = Worker.objects.filter(id=worker_id, name=journal.worker)
-    known = rows.values_list("host", flat=True).first()
+def is_registered(worker_id: int, journal: Journal, now: datetime) -> bool:
+    """Whether a living worker still has its row, and has not lapsed.
+
+    The row then says that it was seen, and names the folder as it is now: its id may have been
+    removed with it.
+    """
+    rows = Worker.objects.filter(id=worker_id, name=journal.worker, lapsed_at=None)
+    known = rows.values_list("host", "seen_at").first()
+    if known is None:
+        return False
     host = host_of(journal.directory)
-    if known not in (None, host):
-        rows.update(host=host)
-    return known is not None
+    if known[0] == host and known[1] and abs(now - known[1]) < _SEEN_EVERY:
+        return True
+    # No row where it lapsed this moment.
+    return rows.update(host=host, seen_at=now) > 0
 
 
 def retire(worker_id: int) -> None:

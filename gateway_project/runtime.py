@@ -10,6 +10,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from random import Random
 from time import monotonic
@@ -21,6 +22,7 @@ from django.db import Error, InterfaceError, OperationalError, connection
 
 from billing.counters import CounterStore
 from billing.journal import Journal
+from billing.lapses import Lookout
 from billing.ledger_writer import LedgerWriter
 from billing.limits import Limits, LimitsSnapshot, load_limits
 from billing.price_book import PriceBook, load_price_book
@@ -202,12 +204,15 @@ class Runtime:
                 log.exception("limits_not_tidied")
 
     async def _recover(self) -> None:
-        """What another worker of this machine left when it was killed is posted soon."""
+        """What another worker of this machine left when it was killed is posted soon; what one
+        of another machine holds lapses when it is not seen for long."""
+        lookout = Lookout()
         while True:
             await asyncio.sleep(RECOVERY_SECONDS)
             if not self._journal.keep_in_place():
                 continue  # A row without a journal is a dead worker's: it would be our own.
-            recover = partial(_recover_others, self._worker_id, self._journal)
+            now = self._clock.now()
+            recover = partial(_recover_others, self._worker_id, self._journal, lookout, now)
             try:
                 if not await self._recovery.run(
                     partial(_with_fresh_connection, recover), _LOAD_SECONDS
@@ -281,9 +286,10 @@ def _with_fresh_connection(function: Callable[[], Result]) -> Result:
         raise
 
 
-def _recover_others(worker_id: int, journal: Journal) -> bool:
+def _recover_others(worker_id: int, journal: Journal, lookout: Lookout, now: datetime) -> bool:
     """Finish what dead workers left, unless we count as one ourselves: then False."""
-    if not is_registered(worker_id, journal):
+    if not is_registered(worker_id, journal, now):
         return False
+    lookout.look(journal.directory, now)
     recover_leftovers(journal.directory)
     return True

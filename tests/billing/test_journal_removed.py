@@ -135,14 +135,14 @@ def test_a_row_follows_the_folder_whose_id_was_removed(journal, folder):
     worker_id = register(journal, datetime.now(UTC))
     remove_folder(folder)
     assert journal.keep_in_place()
-    assert is_registered(worker_id, journal)
+    assert is_registered(worker_id, journal, datetime.now(UTC))
     assert Worker.objects.get().host == host_of(folder)
 
 
 def test_a_worker_whose_row_is_gone_hears_of_it(journal):
     worker_id = register(journal, datetime.now(UTC))
     retire(worker_id)
-    assert not is_registered(worker_id, journal)
+    assert not is_registered(worker_id, journal, datetime.now(UTC))
     journal.seal()
     assert refuses(journal)
     assert journal.keep_in_place()

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from billing.lost_hosts import give_up, workers_elsewhere
+from billing.models import Worker
 from billing.pricing import format_usd
 from billing.recovery import recover_leftovers
 
@@ -37,7 +38,14 @@ class Command(BaseCommand):
                     f"{format_usd(entry.cost_nano_usd or 0)} USD"
                 )
         for worker in workers_elsewhere(settings.JOURNAL_DIR):
-            self.stdout.write(f"Left alone: worker {worker.name} of {worker.host}")
+            self.stdout.write(f"Left alone: worker {worker.name} of {worker.host}{_seen(worker)}")
+
+
+def _seen(worker: Worker) -> str:
+    if worker.seen_at is None:
+        return ""
+    lapsed = "; its requests and calls at once lapsed" if worker.lapsed_at else ""
+    return f", last seen {worker.seen_at:%F %R} UTC{lapsed}"
 
 
 def _check_known(lost: str) -> None:
