@@ -6,6 +6,7 @@ product to migrate and seed, is replaced by one that has imported next to nothin
 
 import fcntl
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -110,8 +111,12 @@ def _supervise(
 def _greeting(first_start: FirstStart | None) -> str:
     console = f"Console: {settings.PUBLIC_URL}/"
     if first_start is None:
-        command = "python manage.py create_key --team TEAM --name NAME"
-        return f"\n{console}\nAnother key: {command}\n"
+        command = (
+            f"{manage_command(Path.cwd(), settings.DATA_DIR)} create_key --team TEAM --name NAME"
+        )
+        # Its variables hold secrets, so they are named and not shown.
+        same = "With the DATABASE_URL of this start and its keys.\n" if _has_own_database() else ""
+        return f"\n{console}\nAnother key: {command}\n{same}"
     password = first_start.one_time_password
     shown = f"one-time password: {password}" if password else "password: as given"
     return (
@@ -120,6 +125,21 @@ def _greeting(first_start: FirstStart | None) -> str:
         f"Key: {first_start.secret}\n"
         f"Try it: {_curl(first_start.secret)}\n"
     )
+
+
+def _has_own_database() -> bool:
+    return settings.ENVIRONMENT.database.name != str(settings.DATA_DIR / "gateway.sqlite3")
+
+
+def manage_command(folder: Path, data_dir: Path) -> str:
+    """`manage.py` as it is to be typed in a folder: with this Python, on this installation."""
+    words = []
+    if data_dir != PROJECT_DIR / "var":
+        words.append(f"DATA_DIR={shlex.quote(str(data_dir))}")
+    for path in (Path(sys.executable), PROJECT_DIR / "manage.py"):
+        shown = path.relative_to(folder) if path.is_relative_to(folder) else path
+        words.append(shlex.quote(str(shown)))
+    return " ".join(words)
 
 
 def _curl(secret: str) -> str:

@@ -1,6 +1,6 @@
 """Forms of the admin pages: lists and tags are typed as lines, not as JSON."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -71,6 +71,14 @@ class TeamForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run
     class Meta:
         model = Team
         fields: ClassVar = ["name", "timezone", "allowed_models"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        present = self.instance.timezone
+        if present not in timezone_names():
+            # Else the first of the list would be chosen, and the team move without a word.
+            zones = [(name, name) for name in (present, *timezone_names())]
+            cast(forms.ChoiceField, self.fields["timezone"]).choices = zones
 
 
 class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]  # not generic at run time

@@ -16,10 +16,14 @@ _LONGEST_TAG_PART = 250
 _MOST_ENTRIES = 200
 
 
+# In the list of many a system: what the host is set to, and "not set yet".
+_NO_ZONES = {"localtime", "Factory"}
+
+
 @cache
 def timezone_names() -> tuple[str, ...]:
     """Every IANA name that a team can be in, UTC first."""
-    return ("UTC", *sorted(name for name in available_timezones() if name != "UTC"))
+    return ("UTC", *sorted(available_timezones() - _NO_ZONES - {"UTC"}))
 
 
 def validate_timezone(name: str) -> None:

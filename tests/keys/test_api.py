@@ -78,6 +78,26 @@ def test_a_mistyped_time_zone_is_suggested(console):
     assert "did you mean Europe/Paris?" in response.content.decode()
 
 
+@pytest.mark.parametrize("name", ["localtime", "Factory"])
+def test_a_zone_that_hangs_on_the_host_or_means_nothing_is_refused(console, research, name):
+    for answer in (
+        console.post("/api/teams/", {"name": "t", "timezone": name}, JSON),
+        console.patch(f"/api/teams/{research.pk}/", {"timezone": name}, JSON),
+    ):
+        assert answer.status_code == 400
+        assert "is no IANA time zone" in answer.content.decode()
+    assert name not in console.get("/admin/keys/team/add/").content.decode()
+
+
+def test_a_team_in_such_a_zone_already_stays_there_until_another_is_chosen(console, research):
+    Team.objects.update(timezone="localtime")
+    page = console.get(f"/admin/keys/team/{research.pk}/change/").content.decode()
+    assert '<option value="localtime" selected>' in page
+    answer = console.patch(f"/api/teams/{research.pk}/", {"name": "renamed"}, JSON)
+    assert answer.status_code == 200
+    assert Team.objects.get().timezone == "localtime"
+
+
 def test_a_team_with_keys_stays(console, research):
     issue_key(research, "ci")
     assert console.delete(f"/api/teams/{research.pk}/").status_code == 400

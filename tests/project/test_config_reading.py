@@ -98,6 +98,7 @@ def test_no_secret_shows_in_a_record():
         ("teams: [{name: 5}]", "teams[0].name: must be a text"),
         ("teams: [{name: a}, {name: a}]", "teams[1]: is the same as teams[0]"),
         ("teams: [{name: a, timezone: Europe/Pari}]", "teams[0].timezone: “Europe/Pari” is no"),
+        ("teams: [{name: a, timezone: localtime}]", "teams[0].timezone: “localtime” is no IANA"),
         (
             "teams: [{name: a, log_bodies: true}]",
             "teams[0].log_bodies: not available in this version; only false is",

@@ -16,6 +16,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway_project.start import manage_command
 from tests.loopback import free_port, is_listening, wait_until
 from tests.process_family import command_of, family, stat_fields
 from tests.running_gateway import PROJECT, RunningGateway, running
@@ -86,6 +87,37 @@ def test_a_later_start_keeps_everything_and_tells_no_secret(gateway):
     assert "password" not in gateway.output[told:]
     assert ask(gateway).status_code == 200
     assert gateway.output.count(secret) == 2
+
+
+def test_the_command_that_a_later_start_prints_makes_a_key(gateway):
+    assert gateway.stop() == 0
+    gateway.start()
+    wait_until(lambda: "Another key: " in gateway.output, "the second greeting")
+    printed = gateway.printed(r"Another key: (.*)")
+    command = printed.replace("TEAM", "default").replace("NAME", "another")
+    # Nothing of what the gateway was started with.
+    bare = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=PROJECT,
+        env=bare,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    made = httpx2.get(
+        f"{gateway.openai_url}/models",
+        headers={"Authorization": f"Bearer {done.stdout.strip().splitlines()[-1]}"},
+    )
+    assert made.status_code == 200
+
+
+def test_a_command_to_type_is_as_short_as_its_folder_and_installation_let_it_be():
+    python = Path(sys.executable).relative_to(PROJECT)
+    assert manage_command(PROJECT, PROJECT / "var") == f"{python} manage.py"
+    elsewhere = manage_command(Path("/srv"), Path("/srv/a b"))
+    assert elsewhere == f"DATA_DIR='/srv/a b' {sys.executable} {PROJECT}/manage.py"
 
 
 def test_an_open_call_is_finished_before_the_end(gateway):
