@@ -74,6 +74,23 @@ def test_a_worker_whose_row_is_gone_is_replaced(gateway, upstream):
     gateway.manage("check_books")
 
 
+def test_a_worker_that_lapsed_is_replaced(gateway):
+    old = gateway.worker_pid()
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite3")) as foreign:
+        # As another host does that did not see it for long.
+        (seen_at,) = foreign.execute("SELECT seen_at FROM billing_worker").fetchone()
+        foreign.execute("UPDATE billing_worker SET lapsed_at = seen_at")
+        foreign.commit()
+    assert seen_at is not None
+    wait_until(lambda: bool(set(gateway.worker_pids()) - {old}), "another worker", seconds=60)
+    wait_until(lambda: old not in gateway.worker_pids(), "the end of the old one")
+    assert "[DONE]" in stream(gateway, "openai/any")
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite3")) as foreign:
+        rows = foreign.execute("SELECT lapsed_at FROM billing_worker").fetchall()
+    assert rows == [(None,)]
+    gateway.manage("check_books")
+
+
 def test_a_worker_waits_for_a_database_that_is_away_when_it_starts(tmp_path, upstream, own_cluster):
     installed = configured(
         tmp_path,
