@@ -24,12 +24,15 @@ from keys.admin import ApiKeyAdmin, TeamAdmin
 class LimitList(ChangeList):  # type: ignore[misc]  # unfold brings no types
     """A page of the list, with how each of its limits stands; read for all of them together."""
 
+    result_list: Any
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        self.result_list = list(self.result_list)
-        standing = standings(self.result_list, timezone.now())
-        for limit in self.result_list:
+        limits: Any = list(self.result_list)
+        standing = standings(limits, timezone.now())
+        for limit in limits:
             limit.standing = standing[limit.pk]
+        self.result_list = limits
 
 
 @admin.register(Limit)

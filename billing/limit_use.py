@@ -224,8 +224,8 @@ def _near(limit: Limit) -> int:
 
 
 def _foremost(limit_ids: set[int], now: datetime) -> Any:
-    held = Holding.objects.filter(counter=OuterRef("pk")).order_by().values("counter")
-    held = held.annotate(sum=Sum("amount")).values("sum")
+    holdings = Holding.objects.filter(counter=OuterRef("pk")).order_by().values("counter")
+    held = holdings.annotate(sum=Sum("amount")).values("sum")
     unused = Case(
         When(limit__unit=Unit.CONCURRENT, then=0),
         default=Coalesce(Subquery(held), 0, output_field=BigIntegerField()),

@@ -103,7 +103,8 @@ def _users_by_days(
 def _users_by_rows(
     limits: Sequence[Limit], period: Period
 ) -> Iterator[tuple[Limit, dict[str, int]]]:
-    rows = LedgerEntry.objects.filter(team_id__in={limit.team_id for limit in limits})
+    teams = {limit.team_id for limit in limits}
+    rows: QuerySet[Any] = LedgerEntry.objects.filter(team_id__in=teams)
     if all(limit.key_id for limit in limits):
         rows = rows.filter(key_id__in={limit.key_id for limit in limits})
     rows = _within(rows, "started_at", period)

@@ -26,7 +26,11 @@ class Console:
     url: str
     page: Page
     request_id: str
+    limit_id: int
     complaints: list[str] = field(default_factory=list)
+
+    def filled(self, address: str) -> str:
+        return address.format(request_id=self.request_id, limit_id=self.limit_id)
 
     def open(self, address: str) -> Page:
         self.page.goto(f"{self.url}{address}")
@@ -43,24 +47,24 @@ def _orm_beside_the_browser() -> Iterator[None]:
 
 
 @pytest.fixture
-def visit(transactional_db: None) -> tuple[str, str]:
-    """Made before the browser runs: an administrator's session, and the id of a call."""
+def visit(transactional_db: None) -> tuple[str, str, int]:
+    """Made before the browser runs: an administrator's session, a call's id and a limit's."""
     user, _ = create_administrator("ada", "correct-horse-battery")
     team = Team.objects.create(name="research")
-    create_limit(team, unit="usd", window="month", ceiling=5_000_000_000)
+    limit = create_limit(team, unit="usd", window="month", ceiling=5_000_000_000)
     # So little that a chart would write it as 1.5E-5.
     entry = call(team_id=team.pk, started_at=datetime.now(UTC), cost_nano_usd=15_000)
     fill(entry)
     client = Client()
     client.force_login(user)
-    return client.cookies["session"].value, entry.request_id
+    return client.cookies["session"].value, entry.request_id, limit.pk
 
 
 @pytest.fixture
-def console(visit: tuple[str, str], live_server: Any, page: Page) -> Iterator[Console]:
-    session, request_id = visit
+def console(visit: tuple[str, str, int], live_server: Any, page: Page) -> Iterator[Console]:
+    session, request_id, limit_id = visit
     page.context.add_cookies([{"name": "session", "value": session, "url": live_server.url}])
-    console = Console(live_server.url, page, request_id)
+    console = Console(live_server.url, page, request_id, limit_id)
     page.on("console", lambda message: _keep(console.complaints, message.type, message.text))
     page.on("pageerror", lambda error: console.complaints.append(str(error)))
     yield console

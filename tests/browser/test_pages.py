@@ -11,6 +11,8 @@ ADDRESSES = [
     "/logs/{request_id}/",
     "/costs/",
     "/admin/",
+    "/admin/billing/limit/",
+    "/admin/billing/limit/{limit_id}/change/",
     "/admin/keys/team/add/",
     "/admin/routing/provider/add/",
 ]
@@ -22,7 +24,7 @@ DESK = {"width": 1440, "height": 900}
 def test_a_browser_finds_nothing_to_complain_about(console: Console, scheme):
     console.page.emulate_media(color_scheme=scheme)
     for address in ADDRESSES:
-        console.open(address.format(request_id=console.request_id))
+        console.open(console.filled(address))
     assert console.complaints == []
 
 
@@ -30,7 +32,7 @@ def test_a_browser_finds_nothing_to_complain_about(console: Console, scheme):
 def test_no_page_is_wider_than_its_screen(console: Console, size):
     console.page.set_viewport_size(size)
     fits = "document.documentElement.scrollWidth <= innerWidth"
-    pages = [address.format(request_id=console.request_id) for address in ADDRESSES]
+    pages = [console.filled(address) for address in ADDRESSES]
     assert [page for page in pages if not console.open(page).evaluate(fits)] == []
 
 
