@@ -1,4 +1,4 @@
-"""Finds ledger entries whose provider reported more than the most that was held for the call."""
+"""Finds ledger entries whose provider reported more than the call could use at most."""
 
 from collections import Counter as Tally
 from collections.abc import Iterable
@@ -29,16 +29,32 @@ def excess_groups(after: int, upto: int) -> dict[Group, list[LedgerEntry]]:
 
 
 def excesses_of(entries: Iterable[LedgerEntry]) -> list[Excess]:
-    """By how much each request went beyond, in each unit that a limit of its caller counts."""
+    """What each request used, and how much of it no limit of its caller held."""
     ids = [entry.request_id for entry in entries][:MOST_NAMED]
-    rows = LedgerEntry.objects.filter(request_id__in=ids).values_list("request_id", "charges")
-    beyond: dict[str, Tally[int]] = {request_id: Tally() for request_id in ids}
-    for request_id, charges in rows:
-        for counter_id, _, excess in charges:
-            beyond[request_id][counter_id] += excess
+    rows = LedgerEntry.objects.filter(request_id__in=ids)
+    of_request: dict[str, list[LedgerEntry]] = {request_id: [] for request_id in ids}
+    for entry in rows.order_by("id"):
+        of_request[entry.request_id].append(entry)
+    beyond = {request_id: _beyond(parts) for request_id, parts in of_request.items()}
     counters = {counter_id for tally in beyond.values() for counter_id in tally}
     units = dict(Counter.objects.filter(id__in=counters).values_list("id", "limit__unit"))
-    return [Excess(request_id, _by_unit(tally, units)) for request_id, tally in beyond.items()]
+    return [
+        Excess(
+            request_id,
+            tokens=sum(part.input_tokens + part.output_tokens for part in parts),
+            cost_nano_usd=sum(part.cost_nano_usd or 0 for part in parts),
+            beyond=_by_unit(beyond[request_id], units),
+        )
+        for request_id, parts in of_request.items()
+    ]
+
+
+def _beyond(parts: Iterable[LedgerEntry]) -> Tally[int]:
+    tally = Tally[int]()
+    for part in parts:
+        for counter_id, _, excess in part.charges:
+            tally[counter_id] += excess
+    return tally
 
 
 def _by_unit(tally: Tally[int], units: dict[int, str]) -> dict[str, int]:

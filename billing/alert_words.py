@@ -36,9 +36,16 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """What a provider reported beyond the most that one request could use, by unit."""
+    """One request of which a provider reported more than it could use at most.
+
+    Attributes:
+        cost_nano_usd: of all its attempts, those of which the price is known.
+        beyond: how much more than was held for limits, by unit; empty where none held anything.
+    """
 
     request_id: str
+    tokens: int
+    cost_nano_usd: int
     beyond: dict[str, int]
 
 
@@ -101,19 +108,14 @@ def excess_says(
 ) -> dict[str, Any]:
     """Args: day: on the team's calendar; console: the address that links begin with."""
     title = f"Calls of team {team} to {model} used more than they could have on {day}"
-    shown = [
-        f"{one.request_id}: "
-        + (", ".join(f"{_amount(unit, n)} more" for unit, n in one.beyond.items()) or "see ledger")
-        for one in excesses
-    ]
     text = "\n".join(
         [
             f"{title}.",
             "",
-            "A provider reported more than the most that was held for these calls. They are "
-            "charged in full. Is the model's provider set up for the right model?",
+            "A provider reported more than these calls could use at most. They are charged in "
+            "full. Is the model's provider set up for the right model?",
             "",
-            *shown,
+            *map(_excess_line, excesses),
             "",
             "Further ones of that day are in the ledger, flagged beyond_bound.",
             f"{console}/logs/",
@@ -122,12 +124,20 @@ def excess_says(
     requests = [
         {
             "request_id": one.request_id,
+            "tokens": one.tokens,
+            "cost": short_usd(one.cost_nano_usd),
             "excess": {unit: _figure(unit, n) for unit, n in one.beyond.items()},
         }
         for one in excesses
     ]
     data = {"team": team, "team_id": team_id, "model": model, "day": day, "requests": requests}
     return {"title": _one_line(title), "text": text, "data": data}
+
+
+def _excess_line(one: Excess) -> str:
+    used = f"{_amount(Unit.TOKENS, one.tokens)}, {_amount(Unit.USD, one.cost_nano_usd)}"
+    more = ", ".join(_amount(unit, amount) for unit, amount in one.beyond.items())
+    return f"{one.request_id}: {used}" + (f" ({more} more than was held)" if more else "")
 
 
 def who_is(rule: LimitRule, subject: str, team: str, key_name: str) -> str:

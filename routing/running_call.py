@@ -25,7 +25,13 @@ from keys.errors import GatewayError
 from routing.catalogue import Target
 from routing.error_table import code_of
 from routing.errors import UpstreamError
-from routing.settlement import BEYOND_BOUND, Consumed, goes_beyond, shared_out
+from routing.settlement import (
+    BEYOND_BOUND,
+    Consumed,
+    goes_beyond,
+    goes_beyond_request,
+    shared_out,
+)
 from routing.wire.call import CallRequest
 
 log = structlog.get_logger("gateway.request")
@@ -208,7 +214,9 @@ class RunningCall:
         self.beyond = tuple(charge for charge in charges if charge.excess)
         units = {hold.share.counter_id: hold.unit for hold in holds}
         shares = shared_out(charges, units, list(zip(tokens, known, strict=True)))
-        if goes_beyond(holds, tokens=all_tokens, cost_nano_usd=all_cost):
+        if goes_beyond(holds, tokens=all_tokens, cost_nano_usd=all_cost) or goes_beyond_request(
+            self.call, consumptions
+        ):
             consumptions[0] = replace(consumed, flags=(*consumed.flags, BEYOND_BOUND))
         statuses = [status.value, *[EntryStatus.ERROR.value] * len(self.paid_failures)]
         entries = [

@@ -8,6 +8,7 @@ from billing.entries import Charge
 from billing.models import Unit, UsageSource
 from billing.usage import Usage
 from routing.catalogue import Target
+from routing.wire.call import CallRequest
 
 NOTHING = Usage()
 BEYOND_BOUND = "beyond_bound"
@@ -33,6 +34,24 @@ def goes_beyond(holds: Sequence[Hold], *, tokens: int, cost_nano_usd: int) -> bo
         else:
             continue
         if amount > hold.amount:
+            return True
+    return False
+
+
+def goes_beyond_request(call: CallRequest, consumptions: Sequence[Consumed]) -> bool:
+    """Whether a provider reported more tokens than the request lets any provider use.
+
+    Where the request sets no bound on its output, its input alone can tell.
+    """
+    tokens, _, mini_surplus = call.input_bound
+    most = tokens + mini_surplus
+    bound = call.output_token_bound
+    for consumed in consumptions:
+        usage = consumed.usage
+        if bound is None:
+            if usage.input_tokens > most:
+                return True
+        elif usage.total_tokens > most + bound * call.choices:
             return True
     return False
 

@@ -430,13 +430,17 @@ def test_use_beyond_the_bound_is_told_once_a_day_for_team_and_model(team, spend)
         == "Calls of team research to gpt-4o used more than they could have on 2026-03-10"
     )
     assert alert.says["data"]["requests"] == [
-        {"request_id": "over-1", "excess": {"tokens": 30}},
-        {"request_id": "over-2", "excess": {"tokens": 30}},
+        {"request_id": request_id, "tokens": 150, "cost": "0.01", "excess": {"tokens": 30}}
+        for request_id in ("over-1", "over-2")
     ]
-    assert "over-1: 30 tokens more" in alert.says["text"]
+    text = alert.says["text"]
+    assert "over-1: 150 tokens, 0.01 USD (30 tokens more than was held)" in text
     spend(request_id="over-3", flags=("beyond_bound",))
     look_at()
     assert Alert.objects.count() == 1
     spend(request_id="over-4", flags=("beyond_bound",), requested_model="other")
     look_at()
     assert Alert.objects.count() == 2
+    # Of a call that no limit held anything for, too.
+    other = Alert.objects.exclude(pk=alert.pk).get()
+    assert "over-4: 150 tokens, 0.01 USD\n" in other.says["text"]

@@ -13,10 +13,12 @@ import pytest
 from keys.secrets import make_secret
 from tests.alert_receivers import Hook, MailBox, mail_server, webhook
 from tests.journeys.configuration import model, price, providers, team
+from tests.journeys.raw_http import post
 from tests.loopback import wait_until
 from tests.running_gateway import RunningGateway
 
 SECRET = "whsec_" + base64.b64encode(b"what the receiver knows too").decode()
+UNLIMITED = make_secret()
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,13 @@ def gateway(install: Any, upstream: Any, box: MailBox, hook: Hook, secret: str) 
     config = {
         "providers": providers(upstream),
         "prices": [price("fake-openai")],
-        "models": [model("gpt", ("fake-openai", "gpt-4o"))],
-        "teams": [team("research", secret, soft)],
+        "models": [
+            model("gpt", ("fake-openai", "gpt-4o")),
+            # They report a thousand tokens of input, whatever they were sent.
+            model("bounded", ("fake-openai", "cached")),
+            model("boundless", ("fake-openai", "cached")),
+        ],
+        "teams": [team("research", secret, soft), team("unlimited", UNLIMITED)],
     }
     environment = {
         "WORKERS": "1",
@@ -82,3 +89,20 @@ def test_the_worker_mails_and_posts_what_a_soft_limit_has_reached(
     assert (told["title"], told["ceiling"]) == (title, 4)
     # The sweep may have come between the last two calls.
     assert told["used"] in (4, 5)
+
+
+@pytest.mark.parametrize(("name", "bound"), [("boundless", ""), ("bounded", '"max_tokens":5,')])
+def test_what_a_provider_reports_beyond_a_request_is_told_of_a_team_without_limits(
+    gateway: RunningGateway, hook: Hook, name: str, bound: str
+) -> None:
+    body = f'{{"model":"{name}",{bound}"messages":[{{"role":"user","content":"hi"}}]}}'
+    answer = post(gateway, "/v1/chat/completions", body.encode(), UNLIMITED)
+    assert answer.status == 200
+    request_id = answer.headers["x-request-id"]
+    wait_until(lambda: request_id in str(hook.posts[-1:]), "the alert", seconds=60)
+    told = json.loads(hook.posts[-1].body)
+    assert told["type"] == "alert.beyond_bound"
+    (request,) = told["data"]["requests"]
+    assert (request["request_id"], request["excess"]) == (request_id, {})
+    assert request["tokens"] > 1000
+    assert told["data"]["title"].startswith(f"Calls of team unlimited to {name} used more than")
