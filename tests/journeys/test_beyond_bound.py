@@ -35,7 +35,7 @@ def call(gateway, secret: str, *, stream: bool) -> int:
     return post(gateway, "/v1/chat/completions", json.dumps(body).encode(), secret).status
 
 
-def rate_limits(gateway, secret: str) -> list[Any]:
+def rate_limits(gateway, secret: str) -> Any:
     with openai.OpenAI(base_url=gateway.openai_url, api_key=secret) as client:
         return client.get("/rate-limit", cast_to=httpx2.Response).json()["limits"]
 
