@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-import orjson
-
 from billing.usage import Usage
 from routing.errors import (
     UpstreamAuthError,
@@ -24,6 +22,7 @@ from routing.errors import (
     UpstreamRateLimitedError,
     UpstreamRefusedRequestError,
 )
+from routing.wire.provider_json import parse
 from routing.wire.usage_reading import (
     read_anthropic_usage,
     read_openai_usage,
@@ -129,8 +128,8 @@ def _bounded(text: str, *, scale: float) -> float | None:
 def _said(body: bytes, host: str) -> _Said:
     """What an error body of either format says, in words that may be shown."""
     try:
-        content: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        content: Any = parse(body)
+    except ValueError:
         content = None
     error = content.get("error", content) if isinstance(content, dict) else None
     if isinstance(error, str):

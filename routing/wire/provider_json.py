@@ -1,5 +1,6 @@
 """Reading what a provider sent, which may be anything: odd shapes read as empty."""
 
+import json
 from typing import Any
 
 import orjson
@@ -7,20 +8,50 @@ import orjson
 from routing.errors import UpstreamProtocolError
 
 Json = dict[str, Any]
+_LARGEST_FIGURE = 1e300
+
+
+def parse(raw: bytes) -> Any:
+    """As leniently as the official clients: half an emoji, a figure beyond all bounds, bytes that
+    are not UTF-8. What cannot be stored or sent on is replaced.
+
+    Raises:
+        ValueError: not JSON.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        text = json.dumps(
+            json.loads(raw.decode(errors="replace"), parse_float=_finite, parse_constant=_nothing),
+            ensure_ascii=False,
+        )
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    return orjson.loads(text.encode(errors="replace"))
+
+
+def _finite(figure: str) -> float:
+    return max(-_LARGEST_FIGURE, min(_LARGEST_FIGURE, float(figure)))
+
+
+def _nothing(_constant: str) -> None:
+    """NaN and infinities say nothing."""
 
 
 def read_object(raw: bytes) -> Json:
     """A whole answer.
 
     Raises:
-        UpstreamProtocolError: not a JSON object. HTTP 502.
+        UpstreamProtocolError: not a JSON object; the provider has worked all the same. HTTP 502.
     """
     try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise UpstreamProtocolError("The provider's answer is not valid JSON") from None
+        body = parse(raw)
+    except ValueError:
+        raise _unreadable("The provider's answer is not valid JSON") from None
     if type(body) is not dict:
-        raise UpstreamProtocolError("The provider's answer is not a JSON object")
+        raise _unreadable("The provider's answer is not a JSON object")
     return body
 
 
@@ -31,12 +62,18 @@ def read_event_data(data: bytes) -> Json | None:
         UpstreamProtocolError: broken JSON, which may have been part of the answer.
     """
     try:
-        parsed = orjson.loads(data)
-    except orjson.JSONDecodeError:
+        parsed = parse(data)
+    except ValueError:
         if data.lstrip()[:1] not in (b"{", b"["):
             return None
-        raise UpstreamProtocolError("The provider sent an event that is not valid JSON") from None
+        raise _unreadable("The provider sent an event that is not valid JSON") from None
     return parsed if type(parsed) is dict else None
+
+
+def _unreadable(message: str) -> UpstreamProtocolError:
+    error = UpstreamProtocolError(message)
+    error.maybe_billed = True
+    return error
 
 
 def object_of(value: object) -> Json:

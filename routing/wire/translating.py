@@ -81,7 +81,7 @@ class TranslatingPipe(FramePipe):
         return self._writer.write(event)
 
     def _show(self, text: str) -> None:
-        self._meter.add(text_length(text))
+        self._meter.add(text)
         self.started = True
 
     def _last(self) -> bytes:

@@ -72,11 +72,11 @@ class AnthropicMessagesPassingPipe(FramePipe):
     def _read(self, event: dict[str, Any]) -> None:
         match event:
             case {"type": "content_block_delta", "delta": delta}:
-                self._show(text_length(delta))
+                self._show(delta)
             case {"type": "content_block_start", "content_block": {"type": "tool_use"}}:
                 self.started = True
             case {"type": "content_block_start", "content_block": block}:
-                self._show(text_length(block))
+                self._show(block)
             case {"type": "message_start", "message": {"usage": dict(usage)}}:
                 self._report(usage)
             case {"type": "message_delta", "usage": dict(usage)}:
@@ -84,9 +84,8 @@ class AnthropicMessagesPassingPipe(FramePipe):
             case {"type": "message_stop"}:
                 self.complete = self.finished = True
 
-    def _show(self, length: int) -> None:
-        if length:
-            self._meter.add(length)
+    def _show(self, content: Any) -> None:
+        if self._meter.add(content):
             self.started = True
 
     def _report(self, usage: dict[str, Any]) -> None:

@@ -83,9 +83,7 @@ class OpenAIChatPassingPipe(FramePipe):
         if usage is not None:
             self._reported = read_openai_usage(usage) or self._reported
         for choice in objects_of(chunk.get("choices")):
-            length = text_length(choice.get("delta"))
-            if length:
-                self._meter.add(length)
+            if self._meter.add(choice.get("delta")):
                 self.started = True
             if choice.get("finish_reason"):
                 self._finished_choices.add(str(choice.get("index")))

@@ -126,7 +126,7 @@ def test_ANT06_thinking_and_tool_arguments_count_as_output():
         event(
             {
                 "type": "content_block_delta",
-                "delta": {"type": "thinking_delta", "thinking": "t" * 8},
+                "delta": {"type": "thinking_delta", "thinking": "t" * 40},
             }
         ),
         event(
@@ -138,11 +138,11 @@ def test_ANT06_thinking_and_tool_arguments_count_as_output():
         event(
             {
                 "type": "content_block_delta",
-                "delta": {"type": "input_json_delta", "partial_json": "j" * 8},
+                "delta": {"type": "input_json_delta", "partial_json": "j" * 40},
             }
         ),
     ]
-    assert run(PAIR, message_call(), frames)[1].output_tokens_seen == 4
+    assert run(PAIR, message_call(), frames)[1].output_tokens_seen == 20
 
 
 def test_ANT03_an_event_without_a_name_gets_its_name():
