@@ -36,6 +36,9 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 SYNC_SECONDS = 0.02
 SYNC_AGAIN_SECONDS = 1.0
 _ENTRIES_EXPECTED = 4
+_ROOM_ASKED_FOR = 16 * 1024
+# As long as a line; readers pass over it.
+_NOTHING = b"\n" * 2048
 
 log = structlog.get_logger(__name__)
 
@@ -192,6 +195,18 @@ class Journal:
             else:
                 self._removed = False
             return not self._removed
+
+    def admits(self) -> bool:
+        """Whether a call can be admitted; after it refused one, the disk is asked again."""
+        with self._mutex:
+            if self._refuses:
+                try:
+                    self._check_trust()
+                    self._with_room(_ROOM_ASKED_FOR).append(_NOTHING)
+                except OSError:
+                    return False
+                self._refuses = False
+            return True
 
     def seal(self) -> None:
         """Admit nothing any more; what runs can end."""

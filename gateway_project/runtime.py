@@ -81,6 +81,7 @@ class Runtime:
         self._not_ready: str | None = "starting"
         self._database_away = False
         self._journal_in_place = True
+        self._journal_admits = True
 
     async def start(self) -> Services:
         """Waits for a database that is away: it may start later than we do.
@@ -166,6 +167,8 @@ class Runtime:
             reason = "this machine's clock is not the database's"
         if reason is None and not self._journal_in_place:
             reason = "the journal was removed and cannot be made anew"
+        if reason is None and not self._journal_admits:
+            reason = "calls cannot be written down: the disk is full, or it fails"
         return Readiness(reason, self._database_away)
 
     async def _watch(self) -> None:
@@ -197,6 +200,7 @@ class Runtime:
         while True:
             await asyncio.sleep(TIDY_SECONDS)
             self._journal_in_place = self._journal.keep_in_place()
+            self._journal_admits = self._journal.admits()
             try:
                 await self._limits.tidy(self._clock.now())
             except Exception:

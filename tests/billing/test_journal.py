@@ -232,6 +232,25 @@ def test_a_full_disk_stops_admission_and_every_admitted_request_can_end(tmp_path
     assert {read.cost_nano_usd for read in contents.entries} == {450_000}
 
 
+def test_F32_a_journal_that_refused_a_call_says_so_until_the_disk_takes_one_again(
+    journal, tmp_path
+):
+    journal.admit(admission())
+    assert journal.admits()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        with pytest.raises(ServiceUnavailableError):
+            journal.admit(admission("req-1"))
+        assert not journal.admits()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert journal.admits()
+    journal.finish([entry()])
+    contents = read_journal(segment_paths(tmp_path, WORKER))
+    assert (contents.entries, contents.unfinished, contents.damaged_lines) == ([entry()], [], 0)
+
+
 def test_a_disk_that_is_full_at_once_admits_nothing(tmp_path):
     """F32"""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

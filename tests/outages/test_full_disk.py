@@ -4,10 +4,12 @@ A limit on the size of the worker's files stands for the full disk; it comes and
 worker runs.
 """
 
+import json
 import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 
 import pytest
 
@@ -30,6 +32,16 @@ def no_space(pid: int, most_bytes: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
 
 
+def readiness(gateway) -> dict[str, str]:
+    connection = HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        said: dict[str, str] = json.load(connection.getresponse())
+    finally:
+        connection.close()
+    return said
+
+
 @pytest.fixture(params=["postgresql", "sqlite"])
 def gateway(request, install):
     if request.param == "sqlite":
@@ -49,6 +61,7 @@ def test_a_full_disk_stops_admission_and_nothing_else_F32_G21(gateway, fake_prov
         with no_space(worker, 4096):
             full = time.monotonic()
             time.sleep(4)
+            assert readiness(gateway)["status"] == "not ready"
             during = load.between(full + 0.5, time.monotonic() - 0.5)
         back = time.monotonic()
         wait_until(
@@ -56,6 +69,7 @@ def test_a_full_disk_stops_admission_and_nothing_else_F32_G21(gateway, fake_prov
             "calls are admitted again",
             seconds=10,
         )
+        wait_until(lambda: readiness(gateway)["status"] == "ready", "readiness", seconds=5)
         time.sleep(1)
     assert gateway.worker_pid() == worker
     assert told(during).keys() == {(503, "service_unavailable")}, told(during)
