@@ -19,11 +19,12 @@ from datetime import datetime
 import structlog
 from django.db import Error
 
-from billing.allowances import REQUESTS, TOKENS, USD, Hold, Reservation, Share
+from billing.allowances import TOKENS, USD, Hold, Reservation, Share
 from billing.allowances import settle as settle_holds
 from billing.counters import CounterStore
 from billing.entries import Charge
 from billing.estimate import Estimate
+from billing.headroom import Headroom, headroom_of
 from billing.limit_plans import Plan, Plans, affordable_output
 from billing.limit_rules import LimitRule, LimitsSnapshot, load_limits, snapshot_of
 from billing.limit_states import LimitState, Shortage, refusal, state_of
@@ -44,14 +45,6 @@ __all__ = [
 ]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Headroom:
-    """The tightest request limit and the tightest token limit of a caller, where there are any."""
-
-    requests: LimitState | None
-    tokens: LimitState | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,15 +298,12 @@ class Limits:
     def tightest(self, caller: Caller, now: datetime, end_user: str = "") -> Headroom:
         """What is left at least, from memory alone.
 
-        Among other workers only what this one holds surely remains.
-
         Args:
             now: when the call began; a period that has begun since counts in the place of its own.
         """
         slots = self._plans.slots(caller, end_user)
         shares = [slot.share for slot in slots if now < slot.share.end]
-        alone = self._refills.alone
-        return Headroom(_tightest(shares, REQUESTS, alone), _tightest(shares, TOKENS, alone))
+        return headroom_of(shares, alone=self._refills.alone)
 
     async def tidy(self, now: datetime) -> None:
         """Give back what idles and fill what runs low; call it every second. Never fails."""
@@ -395,22 +385,4 @@ class Limits:
 def _state(share: Share) -> LimitState:
     return state_of(
         share.slot.rule, ceiling=share.ceiling, used=share.used, reset_at=share.period_end
-    )
-
-
-def _tightest(shares: Iterable[Share], unit: str, alone: bool) -> LimitState | None:
-    least, tightest = 0, None
-    for share in shares:
-        if share.unit == unit and share.counter_id:
-            # Among others: they may have taken all the rest since.
-            left = share.ceiling - share.used if alone else share.idle
-            if tightest is None or left < least:
-                least, tightest = left, share
-    if tightest is None:
-        return None
-    return state_of(
-        tightest.slot.rule,
-        ceiling=tightest.ceiling,
-        used=tightest.ceiling - least,
-        reset_at=tightest.period_end,
     )
