@@ -28,6 +28,7 @@ from routing.running_call import Arrival, Books, RunningCall, milliseconds_since
 from routing.selection import candidates
 from routing.settlement import Consumed
 from routing.streaming import OpenStream, Streams
+from routing.transport import NOTHING_SENT
 from routing.wire.bridge import BridgedAnswer
 from routing.wire.call import CallRequest
 
@@ -131,9 +132,8 @@ class Pipeline:
             began = monotonic()
             try:
                 return await self.streams.open(target, running, admitted.max_tokens)
-            except asyncio.CancelledError:
-                # Nothing has been seen of an answer, but the provider has read the question.
-                running.end_abandoned(self._estimated(target, running, 0), began)
+            except asyncio.CancelledError as left:
+                self._end_unanswered(target, running, left, began)
                 raise
 
         opening = self._serve(plan, admitted, attempt)
@@ -249,8 +249,8 @@ class Pipeline:
         )
         try:
             raw = await target.provider.ask(upstream_format, body, running.arrival.upstream_headers)
-        except asyncio.CancelledError:
-            running.end_abandoned(self._estimated(target, running, 0), began)
+        except asyncio.CancelledError as left:
+            self._end_unanswered(target, running, left, began)
             raise
         answer = crossing.answer(raw, call, created=int(running.arrival.at.timestamp()))
         self.health.succeeded(target, milliseconds_since(began), monotonic())
@@ -258,6 +258,14 @@ class Pipeline:
         await running.until_counted()
         served = Served(target, running, len(running.attempts), admitted.max_tokens)
         return Answer(served, answer.body)
+
+    def _end_unanswered(
+        self, target: Target, running: RunningCall, left: asyncio.CancelledError, began: float
+    ) -> None:
+        """Nothing has been seen of an answer; but a provider that has the question reads it."""
+        sent = NOTHING_SENT not in left.args
+        consumed = self._estimated(target, running, 0) if sent else Consumed(target)
+        running.end_abandoned(consumed, began)
 
     def _consumed(self, target: Target, running: RunningCall, answer: BridgedAnswer) -> Consumed:
         if answer.usage is not None:

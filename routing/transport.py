@@ -35,6 +35,8 @@ LARGEST_ANSWER_BYTES: Final = 64 * 1024 * 1024
 IDLE_SECONDS: Final = 55.0
 # A connection that the server had closed shows that at once; a later end is an end of work.
 STALE_SECONDS: Final = 1.0
+# What the cancelling of an exchange says while its connection is being made.
+NOTHING_SENT: Final = "nothing was sent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,12 @@ class Transport:
                 # The server had closed it while it lay idle, and has seen nothing of this.
                 if error.answered or loop.time() - sent_at > STALE_SECONDS:
                     raise
-        return await self._sent(await self._connect(), request, deadline)
+        try:
+            connection = await self._connect()
+        except asyncio.CancelledError as left:
+            left.args = (NOTHING_SENT,)
+            raise
+        return await self._sent(connection, request, deadline)
 
     def release(self, connection: Connection) -> None:
         connection.finish()

@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -46,7 +46,13 @@ class Left:
 
 
 @pytest.fixture(scope="module")
-def gateway(install, upstream):
+def unreachable() -> Iterator[int]:
+    with hole() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def gateway(install, upstream, unreachable):
     providers, models = [], []
     # On a busy machine the provider may be silent for longer than a second.
     patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
@@ -56,6 +62,11 @@ def gateway(install, upstream):
             providers.append(provider | {"name": name})
             models.append(configuration.model(f"{provider['kind']}-{mode}", (name, f"up-{name}")))
             upstream.script(f"up-{name}", Behaviour(words=WORDS, word_seconds=WORD_SECONDS))
+    for provider in configuration.providers(upstream, connect_timeout_seconds=30):
+        name, kind = f"{provider['name']}-unreachable", provider["kind"]
+        base_url = f"http://127.0.0.1:{unreachable}"
+        providers.append(provider | {"name": name, "base_url": base_url})
+        models.append(configuration.model(f"{kind}-unreachable", (name, "up")))
     config = {
         "providers": providers,
         "models": models,
@@ -70,7 +81,7 @@ def gateway(install, upstream):
             )
         ],
     }
-    return install(config=config).start()
+    return install(environment={"ALLOW_PRIVATE_UPSTREAMS": "1"}, config=config).start()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -105,6 +116,29 @@ def test_F14_a_client_that_leaves_before_the_first_byte_is_billed(gateway, upstr
     assert Decimal(record["cost"]) > 0
     assert record["status"] == "cancelled"
     assert record["output_tokens"] == (WORDS if mode == "drain" else 0)
+
+
+@pytest.mark.parametrize("kind", PATHS)
+def test_F14_a_client_that_leaves_before_its_provider_has_a_connection_pays_nothing(gateway, kind):
+    user = f"unheard-{kind}"
+    with ask(gateway, kind, "unreachable", "Anybody there?", user):
+        time.sleep(0.5)
+    wait_until(lambda: len(records_of(gateway, user)) == 1, "the record")
+    (record,) = records_of(gateway, user)
+    assert (record["status"], record["input_tokens"]) == ("cancelled", 0)
+    assert Decimal(record["cost"]) == 0
+
+
+@contextmanager
+def hole() -> Iterator[int]:
+    """A port on which no connection ever comes about: its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as stack:
+        port = server.getsockname()[1]
+        for _ in range(3):
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(("127.0.0.1", port))
+        yield port
 
 
 def leave_and_check(gateway, upstream, kind: str, mode: str, count: int) -> None:
