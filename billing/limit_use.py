@@ -13,10 +13,12 @@ from django.db.models import (
     Case,
     Count,
     F,
+    Func,
     OuterRef,
     Q,
     Subquery,
     Sum,
+    Value,
     When,
     Window,
 )
@@ -28,6 +30,14 @@ from billing.periods import period_of
 from billing.uncounted_use import uncounted_use, uncounted_users
 from keys.models import ApiKey
 
+# In whole numbers, as both databases divide them.
+_FIFTH = Func(
+    F("ceiling"),
+    Value(5),
+    arg_joiner=" / ",
+    template="(%(expressions)s)",
+    output_field=BigIntegerField(),
+)
 MOST_SHOWN = 5
 NO_END_USER = "calls without an end user"
 Uses = Mapping[str, int]
@@ -231,7 +241,7 @@ def _foremost(limit_ids: set[int], now: datetime) -> Any:
         default=Coalesce(Subquery(held), 0, output_field=BigIntegerField()),
         output_field=BigIntegerField(),
     )
-    near = Q(used__gte=F("ceiling") - F("ceiling") / 5)
+    near = Q(used__gte=F("ceiling") - _FIFTH)
     return (
         Counter.objects.filter(_current(now), limit__in=limit_ids)
         .annotate(used=F("taken") - unused)

@@ -28,7 +28,7 @@ def _check_then_add(counters: ModuleType) -> None:
         granted = max(0, min(lacking, reading.ceiling - reading.taken - take.owed))
         if granted:
             with counters.transaction.atomic():
-                self._move(1, *[{reading.counter_id: granted}] * 2)
+                self._move(1, {}, {reading.counter_id: granted}, [reading.counter_id])
         return replace(reading, granted=granted, taken=reading.taken + granted)
 
     store.exchange = naive
