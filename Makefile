@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 	--require-hashes --only-binary :all:
 # What `make test-faults` does side by side.
 FAULTS := crowds-and-kills-on-sqlite crowds-and-kills-on-postgresql journeys-on-sqlite \
-	journeys-on-postgresql long-outages redis-outages what-else-is-slow
+	journeys-on-postgresql long-outages redis-outages lost-processes what-else-is-slow
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-faults $(FAULTS) lint bench screenshots help
@@ -33,6 +33,7 @@ PYTEST_FAULTS = @$(BIN)/python -m pytest -s $(ARGS) -m $(1) $(if $(ARGS),|| test
 SLOW = $(shell grep -rl --include='test_*.py' 'mark\.faults' tests)
 LONG_OUTAGES := $(addprefix tests/outages/test_,postgresql_outage.py celery_outage.py full_disk.py)
 REDIS_OUTAGES := tests/outages/test_redis_outage.py
+LOST_PROCESSES := tests/faults/test_gone_hosts.py tests/outages/test_frozen_transaction.py
 
 $(filter crowds-%,$(FAULTS)): crowds-and-kills-on-%:
 	$(call PYTEST_FAULTS,"faults and not once" --database $* tests/faults)
@@ -42,8 +43,11 @@ long-outages:
 	$(call PYTEST_FAULTS,"faults and once" $(LONG_OUTAGES))
 redis-outages:
 	$(call PYTEST_FAULTS,"faults and once" $(REDIS_OUTAGES))
+lost-processes:
+	$(call PYTEST_FAULTS,"faults and once" $(LOST_PROCESSES))
 what-else-is-slow:
-	$(call PYTEST_FAULTS,"faults and once" $(filter-out $(LONG_OUTAGES) $(REDIS_OUTAGES),$(SLOW)))
+	$(call PYTEST_FAULTS,"faults and once" \
+		$(filter-out $(LONG_OUTAGES) $(REDIS_OUTAGES) $(LOST_PROCESSES),$(SLOW)))
 
 lint: $(VENV)/installed-for-tests ## ruff, mypy, import directions, missing migrations
 	$(BIN)/ruff check

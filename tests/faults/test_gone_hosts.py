@@ -18,7 +18,7 @@ from tests.postgresql_cluster import PostgreSQLCluster
 from tests.project.test_supervision import SECRET, statuses, stream
 from tests.running_gateway import RunningGateway
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.once]
 
 # A worker says that others are gone once it has looked for two minutes itself.
 LAPSES_WITHIN_SECONDS = 240
