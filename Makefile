@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input \
 	--require-hashes --only-binary :all:
 # What `make test-faults` does side by side.
-FAULTS := crowds-and-kills-on-sqlite crowds-and-kills-on-postgresql journeys-on-sqlite \
-	journeys-on-postgresql long-outages redis-outages lost-processes what-else-is-slow
+FAULTS := crowds-and-kills-on-sqlite crowds-and-kills-on-postgresql long-outages redis-outages \
+	lost-processes what-else-is-slow
 
 .DEFAULT_GOAL := help
 .PHONY: run test test-faults $(FAULTS) lint bench screenshots help
@@ -33,12 +33,11 @@ PYTEST_FAULTS = @$(BIN)/python -m pytest -s $(ARGS) -m $(1) $(if $(ARGS),|| test
 SLOW = $(shell grep -rl --include='test_*.py' 'mark\.faults' tests)
 LONG_OUTAGES := $(addprefix tests/outages/test_,postgresql_outage.py celery_outage.py full_disk.py)
 REDIS_OUTAGES := tests/outages/test_redis_outage.py
-LOST_PROCESSES := tests/faults/test_gone_hosts.py tests/outages/test_frozen_transaction.py
+LOST_PROCESSES := tests/faults/test_gone_hosts.py tests/outages/test_frozen_transaction.py \
+	tests/project/test_supervision.py
 
 $(filter crowds-%,$(FAULTS)): crowds-and-kills-on-%:
 	$(call PYTEST_FAULTS,"faults and not once" --database $* tests/faults)
-$(filter journeys-%,$(FAULTS)): journeys-on-%:
-	$(call PYTEST_FAULTS,"faults and not once" --database $* $(filter-out tests/faults/%,$(SLOW)))
 long-outages:
 	$(call PYTEST_FAULTS,"faults and once" $(LONG_OUTAGES))
 redis-outages:

@@ -13,6 +13,8 @@ from keys.caller import Caller
 
 # Running calls end any moment.
 RETRY_SOON_SECONDS = 1.0
+# Where no reset ever makes room, an administrator may; nobody can say when.
+RETRY_LATER_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def refusal(
         return BudgetExceededError(
             message, retriable=worst.passing, retry_after_seconds=retry_after
         )
-    return LimitExceededError(message, retry_after_seconds=retry_after)
+    return LimitExceededError(message, retry_after_seconds=retry_after or RETRY_LATER_SECONDS)
 
 
 def _subject(share: Share, caller: Caller) -> str:

@@ -111,6 +111,8 @@ _TABLE: dict[type[GatewayError], Leaving] = {
 _REFUSED_ANTHROPIC_TYPES = {404: "not_found_error", 413: "request_too_large"}
 # Errors that tell when to come back even when nobody said so.
 _DEFAULT_RETRY_AFTER_SECONDS = 1.0
+# Some SDKs would sleep for hours when told to: beyond this their caller hears of it at once.
+_LONGEST_SLEEP_SECONDS = 120.0
 _ALWAYS_RETRY_AFTER = (
     keys.ServiceUnavailableError,
     keys.TooManyFailedKeysError,
@@ -168,7 +170,8 @@ def headers_of(error: GatewayError) -> Mapping[str, str]:
     if seconds is not None:
         headers["Retry-After"] = str(max(1, int(-(-seconds // 1))))
     final_budget = isinstance(error, BudgetExceededError) and not error.retriable
-    if final_budget or not leaving(error).may_retry:
+    too_long = seconds is not None and seconds > _LONGEST_SLEEP_SECONDS
+    if final_budget or too_long or not leaving(error).may_retry:
         headers["x-should-retry"] = "false"
     if isinstance(error, keys.InvalidKeyError):
         headers["WWW-Authenticate"] = "Bearer"

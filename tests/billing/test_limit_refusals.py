@@ -92,6 +92,22 @@ def test_a_full_minute_says_when_the_next_begins(team, caller):
     assert play(limits, story()).retry_after_seconds == 55
 
 
+def test_requests_that_are_used_up_for_good_are_not_told_to_come_back_soon(team, caller):
+    make_limit(team, "requests", "total", 0)
+    limits = open_limits()
+
+    async def story():
+        with pytest.raises(LimitExceededError) as refused:
+            await admit(limits, caller, tokens(5))
+        return refused.value
+
+    refused = play(limits, story())
+    assert refused.retry_after_seconds == 3600
+    assert refused.message == (
+        "The limit of 0 requests in total of team research is used up. It does not reset."
+    )
+
+
 def test_of_several_reached_limits_the_longest_is_told(team, caller):
     make_limit(team, "requests", "minute", 0)
     make_limit(team, "requests", "day", 0)

@@ -43,7 +43,7 @@ def config(upstream: FakeProvider, *, all_priced: bool = False) -> dict[str, Any
     """One of the providers has prices only when `all_priced`."""
     patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     upstream.script("brief", Behaviour(delay_seconds=0.01))
-    upstream.script("spoken", Behaviour(words=20, word_seconds=0.002))
+    upstream.script("spoken", Behaviour(words=8, word_seconds=0.005))
     upstream.script("long", Behaviour(words=LONG_WORDS, word_seconds=0.002))
     providers = configuration.providers(upstream, **patient)
     providers.append(providers[0] | {"name": "fake-unpriced"})
@@ -111,7 +111,7 @@ class Load:
 
 
 def _model(number: int) -> str:
-    for every, model in ((25, "long"), (7, "unpriced"), (5, "spoken")):
+    for every, model in ((40, "long"), (7, "unpriced"), (5, "spoken")):
         if number % every == 0:
             return model
     return "brief"

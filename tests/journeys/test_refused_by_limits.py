@@ -22,6 +22,8 @@ LIMITS: dict[str, dict[str, Any]] = {
     "tokens-day": {"unit": "tokens", "window": "day", "ceiling": 5},
     "tokens-minute": {"unit": "tokens", "window": "minute", "ceiling": 5},
     "requests-day": {"unit": "requests", "window": "day", "ceiling": 0},
+    "requests-month": {"unit": "requests", "window": "month", "ceiling": 0},
+    "requests-total": {"unit": "requests", "window": "total", "ceiling": 0},
     "concurrent": {"unit": "concurrent", "ceiling": 0},
     "per-user": {"unit": "requests", "window": "day", "ceiling": 0, "per": "end_user"},
 }
@@ -95,12 +97,25 @@ def test_F40_a_budgets_refusal_reaches_the_gateway_once_from_the_anthropic_sdk(g
     assert refusals(gateway, name) - before == 1
 
 
+@pytest.mark.parametrize("name", ["requests-month", "requests-total", "concurrent"])
+def test_a_limit_without_room_for_long_is_told_at_once_by_the_anthropic_sdk(gateway, name):
+    """At its default of two retries: it would sleep for as long as `Retry-After` says."""
+    before = refusals(gateway, name)
+    with (
+        anthropic.Anthropic(base_url=gateway.base_url, api_key=SECRETS[name]) as client,
+        pytest.raises(anthropic.RateLimitError),
+    ):
+        client.messages.create(model="claude", messages=ASK, max_tokens=10)
+    wait_until(lambda: refusals(gateway, name) > before, "the note of the refusal")
+    assert refusals(gateway, name) - before == 1
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
 @pytest.mark.parametrize("name", LIMITS)
 def test_F40_every_refusal_says_limit_scope_and_reset(gateway, name, path):
     body = b'{"model":"gpt","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}'
     answer = post(gateway, path, body, SECRETS[name], X_User_ID="ann")
-    error = answer.json["error"]
+    error, wait = answer.json["error"], answer.headers.get("retry-after", "")
     assert answer.status == 429
     budget = name in BUDGETS
     if path == "/v1/messages":
@@ -111,17 +126,18 @@ def test_F40_every_refusal_says_limit_scope_and_reset(gateway, name, path):
             code,
             "insufficient_quota" if budget else "rate_limit_error",
         )
-    assert (answer.headers.get("x-should-retry") == "false") == budget
+    final = budget or name in ("requests-total", "concurrent") or int(wait) > 120
+    assert (answer.headers.get("x-should-retry") == "false") == final
     assert f"of team {name}" in error["message"] or "ann of team per-user" in error["message"]
-    if name == "usd-total":
+    if name in ("usd-total", "requests-total", "concurrent"):
         assert "does not reset" in error["message"]
-        assert "retry-after" not in answer.headers
-    elif name != "concurrent":
+        assert wait == ("" if budget else "3600")
+    else:
         said = re.search(r"resets at (\S+)\.", error["message"])
         assert said is not None
         reset = datetime.fromisoformat(said[1])
         left = (reset - datetime.now(UTC)).total_seconds()
-        assert abs(int(answer.headers["retry-after"]) - max(left, 1)) < 5
+        assert abs(int(wait) - max(left, 1)) < 5
         if name != "tokens-minute":
             assert (reset.hour, reset.minute, str(reset.tzinfo)) == (0, 0, "UTC+05:45")
 

@@ -18,7 +18,7 @@ from tests.fake_provider import Behaviour
 from tests.journeys import configuration
 from tests.loopback import wait_until
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.once]
 
 SECRET = make_secret()
 WORKERS = 4

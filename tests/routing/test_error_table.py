@@ -233,6 +233,13 @@ def test_a_budget_that_only_running_calls_hold_may_be_retried():
     assert table.headers_of(held) == {"Retry-After": "1"}
 
 
+def test_nobody_is_made_to_sleep_for_more_than_two_minutes():
+    soon = LimitExceededError("x", retry_after_seconds=120)
+    late = LimitExceededError("x", retry_after_seconds=121)
+    assert table.headers_of(soon) == {"Retry-After": "120"}
+    assert table.headers_of(late) == {"Retry-After": "121", "x-should-retry": "false"}
+
+
 def test_a_refused_credential_of_ours_is_not_to_be_retried():
     assert table.headers_of(routing.UpstreamAuthError("x"))["x-should-retry"] == "false"
 
