@@ -37,13 +37,7 @@ def arrival_of(request: GatewayRequest, caller: Caller, call: CallRequest) -> Ar
 
 def end_user_header(request: GatewayRequest) -> str:
     """`X-User-ID`, or empty."""
-    end_user: str = request.META.get("HTTP_X_USER_ID", "")
-    if not end_user:
-        return ""
-    try:
-        end_user = end_user.encode("latin-1").decode()
-    except UnicodeDecodeError:
-        raise InvalidRequestError("X-User-ID is not UTF-8.", param="X-User-ID") from None
+    end_user = _text(request.META.get("HTTP_X_USER_ID", ""), "X-User-ID")
     if len(end_user) > LONGEST_END_USER:
         raise InvalidRequestError(
             f"X-User-ID is over {LONGEST_END_USER} characters.", param="X-User-ID"
@@ -52,7 +46,7 @@ def end_user_header(request: GatewayRequest) -> str:
 
 
 def _tags(request: GatewayRequest, caller: Caller) -> Mapping[str, str]:
-    header = request.META.get("HTTP_X_GATEWAY_TAGS", "")
+    header = _text(request.META.get("HTTP_X_GATEWAY_TAGS", ""), "X-Gateway-Tags")
     tags = dict(caller.tags)
     if not header:
         return tags
@@ -66,6 +60,14 @@ def _tags(request: GatewayRequest, caller: Caller) -> Mapping[str, str]:
     if len(tags) > MOST_TAGS:
         raise InvalidRequestError(f"More than {MOST_TAGS} tags.", param="X-Gateway-Tags")
     return tags
+
+
+def _text(header: str, name: str) -> str:
+    """What a client wrote: Django reads every header as Latin-1."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        raise InvalidRequestError(f"{name} is not UTF-8.", param=name) from None
 
 
 def _passed_on(request: GatewayRequest) -> Mapping[str, str]:

@@ -96,14 +96,14 @@ def test_a_key_in_the_query_string_is_refused(gateway):
 def test_the_end_user_and_tags_reach_the_ledger(gateway):
     answer = post(
         gateway, CHAT, BODY, SECRET, X_User_ID="jos\u00e9".encode().decode("latin-1"),
-        X_Gateway_Tags="project=alpha,env=prod",
+        X_Gateway_Tags="project=caf\u00e9,env=prod".encode().decode("latin-1"),
     )  # fmt: skip
     assert receipt(gateway, answer.headers["x-request-id"], SECRET)["entries"]
     today = datetime.now(UTC).date()
     rows = gateway.manage(
         "export_costs", "--from", str(today), "--to", str(today), "--timezone", "UTC"
     )
-    assert "josé,env=prod;project=alpha," in rows
+    assert "josé,env=prod;project=café," in rows
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,9 @@ def test_a_message_names_its_end_user_as_a_chat_does(gateway, upstream, header, 
     assert by_id[answer.headers["x-request-id"]]["end_user"] == end_user
 
 
-def test_a_tag_that_a_csv_cell_could_not_tell_from_two_is_refused(gateway):
-    answer = post(gateway, CHAT, BODY, SECRET, X_Gateway_Tags="project=alpha;env=prod")
+@pytest.mark.parametrize("tags", ["project=alpha;env=prod", "project=caf\xe9"])
+def test_tags_that_a_csv_cell_could_not_tell_or_hold_are_refused(gateway, tags):
+    answer = post(gateway, CHAT, BODY, SECRET, X_Gateway_Tags=tags)
     assert (answer.status, answer.json["error"]["param"]) == (400, "X-Gateway-Tags")
 
 
