@@ -38,7 +38,7 @@ def install(tmp_path: Path, fake_provider: FakeProvider, database: str) -> Itera
     patient = {"timeout_seconds": 60, "stream_idle_timeout_seconds": 30}
     one_call = {"unit": "concurrent", "ceiling": 1}
     config = {
-        "providers": configuration.providers(fake_provider, **patient),
+        "providers": configuration.providers(fake_provider, **patient)[:1],
         "models": [configuration.every_behaviour("openai")],
         "prices": [configuration.price("fake-openai")],
         "teams": [configuration.team("team", SECRET, one_call)],

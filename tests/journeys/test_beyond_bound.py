@@ -20,7 +20,7 @@ def gateway(install, upstream):
     # Nothing is held ahead for an end user, which would cover what goes beyond a bound.
     limit = {"unit": "tokens", "window": "total", "ceiling": CEILING, "per": "end_user"}
     config = {
-        "providers": configuration.providers(upstream),
+        "providers": configuration.providers(upstream)[:1],
         # Reports a thousand tokens of input, whatever it was sent.
         "models": [configuration.model("talkative", ("fake-openai", "cached"))],
         "prices": [configuration.price("fake-openai")],

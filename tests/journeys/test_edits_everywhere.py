@@ -20,7 +20,7 @@ SECRET, DYING = make_secret(), make_secret()
 
 def _config(upstream, *limits):
     return {
-        "providers": configuration.providers(upstream),
+        "providers": configuration.providers(upstream)[:1],
         "models": [
             configuration.model("brief", ("fake-openai", "brief")),
             configuration.model("long", ("fake-openai", "long")),

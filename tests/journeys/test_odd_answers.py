@@ -49,7 +49,7 @@ def gateway(install, upstream):
     for name, behaviour in scripts.items():
         upstream.script(name, behaviour)
     config = {
-        "providers": configuration.providers(upstream),
+        "providers": configuration.providers(upstream)[:1],
         "models": [
             configuration.model(name, ("fake-openai", name), max_attempts=1) for name in scripts
         ],

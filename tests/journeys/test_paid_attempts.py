@@ -47,7 +47,7 @@ def gateway(install, upstream):
         "absurd": {"unit": "usd", "window": "month", "ceiling": "9000000000"},
     }
     config = {
-        "providers": configuration.providers(upstream),
+        "providers": configuration.providers(upstream)[:1],
         "models": [
             configuration.model(
                 name, ("fake-openai", f"stall+{name}"), ("fake-openai", f"{name}-second")

@@ -35,7 +35,7 @@ def gateway(install, upstream):
     config = {
         "providers": configuration.providers(
             upstream, timeout_seconds=90, stream_idle_timeout_seconds=30
-        ),
+        )[:1],
         "models": [
             configuration.model("brief", ("fake-openai", "brief"), max_attempts=1),
             configuration.model("spoken", ("fake-openai", "spoken"), max_attempts=1),

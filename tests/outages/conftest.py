@@ -61,7 +61,7 @@ def config(upstream: FakeProvider) -> dict[str, Any]:
     # On a busy machine the provider may be silent for longer than a second.
     patient = {"timeout_seconds": 30, "stream_idle_timeout_seconds": 30}
     return {
-        "providers": configuration.providers(upstream, **patient),
+        "providers": configuration.providers(upstream, **patient)[:1],
         "models": [
             configuration.model(name, ("fake-openai", name), max_attempts=1)
             for name in ("brief", "spoken")
