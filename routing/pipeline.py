@@ -29,7 +29,6 @@ from routing.selection import candidates
 from routing.settlement import Consumed
 from routing.streaming import OpenStream, Streams
 from routing.transport import NOTHING_SENT
-from routing.wire.bridge import BridgedAnswer
 from routing.wire.call import CallRequest
 
 Attempted = TypeVar("Attempted")
@@ -254,7 +253,7 @@ class Pipeline:
             raise
         answer = crossing.answer(raw, call, created=int(running.arrival.at.timestamp()))
         self.health.succeeded(target, milliseconds_since(began), monotonic())
-        running.end_served(self._consumed(target, running, answer), began)
+        running.end_served(running.consumed(target, answer), began)
         await running.until_counted()
         served = Served(target, running, len(running.attempts), admitted.max_tokens)
         return Answer(served, answer.body)
@@ -263,17 +262,10 @@ class Pipeline:
         self, target: Target, running: RunningCall, left: asyncio.CancelledError, began: float
     ) -> None:
         """Nothing has been seen of an answer; but a provider that has the question reads it."""
-        sent = NOTHING_SENT not in left.args
-        consumed = self._estimated(target, running, 0) if sent else Consumed(target)
+        consumed = Consumed(target)
+        if NOTHING_SENT not in left.args:
+            consumed = Consumed(target, running.estimate(0), UsageSource.ESTIMATED.value)
         running.end_abandoned(consumed, began)
-
-    def _consumed(self, target: Target, running: RunningCall, answer: BridgedAnswer) -> Consumed:
-        if answer.usage is not None:
-            return Consumed(target, answer.usage, UsageSource.PROVIDER.value)
-        return self._estimated(target, running, answer.output_token_estimate)
-
-    def _estimated(self, target: Target, running: RunningCall, output_tokens: int) -> Consumed:
-        return Consumed(target, running.estimate(output_tokens), UsageSource.ESTIMATED.value)
 
     def _price(self, target: Target, arrival: Arrival) -> Price | None:
         provider = target.provider

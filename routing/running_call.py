@@ -32,6 +32,7 @@ from routing.settlement import (
     goes_beyond_request,
     shared_out,
 )
+from routing.wire.bridge import BridgedAnswer, StreamPipe
 from routing.wire.call import CallRequest
 
 log = structlog.get_logger("gateway.request")
@@ -132,6 +133,21 @@ class RunningCall:
         return Usage(
             input_tokens=max(1, self.call.input_bound.estimate), output_tokens=output_tokens
         )
+
+    def consumed(self, target: Target, answer: BridgedAnswer | StreamPipe) -> Consumed:
+        """What an answer that is complete has used, as its provider says or else by its length.
+
+        Beside figures that cannot be true stands what we would have guessed.
+        """
+        usage = answer.usage
+        if usage is None:
+            guess = self.estimate(answer.output_tokens_seen)
+            return Consumed(target, guess, UsageSource.ESTIMATED.value)
+        flags: tuple[str, ...] = ()
+        if usage.suspect:
+            guess = self.estimate(answer.output_tokens_seen)
+            flags = (f"estimate={guess.input_tokens}+{guess.output_tokens}",)
+        return Consumed(target, usage, UsageSource.PROVIDER.value, flags)
 
     def attempt_failed(self, target: Target, error: UpstreamError, began: float) -> None:
         """Note an attempt that did not serve; what it cost is charged all the same."""

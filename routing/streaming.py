@@ -219,8 +219,6 @@ class _Progress:
 
 
 def _consumed(opened: OpenStream, running: RunningCall) -> Consumed:
-    pipe = opened.pipe
-    if pipe.usage is not None:
-        return Consumed(opened.target, pipe.usage, UsageSource.PROVIDER.value)
-    guess = pipe.usage_so_far or running.estimate(pipe.output_tokens_seen)
-    return Consumed(opened.target, guess, UsageSource.ESTIMATED.value)
+    if opened.pipe.usage is None and opened.pipe.usage_so_far is not None:
+        return Consumed(opened.target, opened.pipe.usage_so_far, UsageSource.ESTIMATED.value)
+    return running.consumed(opened.target, opened.pipe)

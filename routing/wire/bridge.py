@@ -1,10 +1,11 @@
 """The shape of what stands between a client's wire format and a provider's."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from billing.usage import Usage
 from routing.wire.call import CallRequest
+from routing.wire.output_estimate import text_of, tokens_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +15,16 @@ class BridgedAnswer:
     Attributes:
         body: in the client's format.
         usage: as the provider reported it; None when it did not.
-        output_token_estimate: from the length of the answer, for when usage is None or suspect.
+        said: all words of the provider, to guess from where its usage cannot be believed.
     """
 
     body: bytes
     usage: Usage | None
-    output_token_estimate: int
+    said: Any
+
+    @property
+    def output_tokens_seen(self) -> int:
+        return tokens_of(text_of(self.said))
 
 
 class StreamPipe(Protocol):

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from billing.usage import Usage
 from routing.errors import StreamBrokenError, UpstreamError, UpstreamProtocolError
+from routing.wire.output_estimate import OutputMeter
 from routing.wire.sse import FrameCutter
-from routing.wire.text_length import OutputMeter
 
 
 class FramePipe(ABC):

@@ -1,6 +1,7 @@
 """The bridge between two formats that differ: through the neutral words, both ways."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
@@ -11,7 +12,7 @@ from routing.wire import sse
 from routing.wire.bridge import BridgedAnswer
 from routing.wire.call import CallRequest
 from routing.wire.frame_pipe import FramePipe
-from routing.wire.text_length import text_length, tokens_of
+from routing.wire.output_estimate import text_of, tokens_of
 from routing.wire.words import Words
 
 _TOO_DEEP = "The provider's answer is nested too deeply"
@@ -32,13 +33,15 @@ class TranslatingBridge:
 
     def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
         answer = self.provider.read_answer(raw)
-        estimate = tokens_of(sum(_length(part) for part in answer.parts))
-        usage = answer.usage or Usage(call.input_bound.estimate, output_tokens=estimate)
+        said = [_said(part) for part in answer.parts]
+        usage = answer.usage or Usage(
+            call.input_bound.estimate, output_tokens=tokens_of(text_of(said))
+        )
         try:
             body = self.client.write_answer(answer, usage, created)
         except orjson.JSONEncodeError:
             raise UpstreamProtocolError(_TOO_DEEP, usage=answer.usage) from None
-        return BridgedAnswer(body, answer.usage, estimate)
+        return BridgedAnswer(body, answer.usage, said)
 
     def stream(self, call: CallRequest, *, created: int = 0) -> "TranslatingPipe":
         return TranslatingPipe(self, call, created)
@@ -93,7 +96,5 @@ class TranslatingPipe(FramePipe):
         return self._writer.finish(self._reported or estimate)
 
 
-def _length(part: chat.Text | chat.Reasoning | chat.Refusal | chat.ToolCall) -> int:
-    if isinstance(part, chat.ToolCall):
-        return text_length(part.arguments)
-    return text_length(part.text)
+def _said(part: chat.Text | chat.Reasoning | chat.Refusal | chat.ToolCall) -> Any:
+    return part.arguments if isinstance(part, chat.ToolCall) else part.text

@@ -187,13 +187,23 @@ def test_an_answer_without_usage_is_estimated_F16(gateway, openai_client, kind, 
     assert entry["output_tokens"] > 0
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 @pytest.mark.parametrize("oddity", WRONG_USAGE)
-def test_impossible_usage_is_never_a_credit_F20(gateway, openai_client, oddity, kind):
-    response = _ask(openai_client, _fresh(kind, oddity))
+def test_impossible_usage_is_no_credit_and_an_estimate_stands_beside_it_F20(
+    gateway, openai_client, oddity, kind, stream
+):
+    response = _ask(openai_client, _fresh(kind, oddity), stream=stream)
+    response.http_response.read()
     bill = receipt(gateway, response.headers["x-request-id"], SECRET)
-    assert bill["entries"][0]["output_tokens"] >= 0
+    [entry] = bill["entries"]
+    assert entry["output_tokens"] >= 0
     assert not bill["total_cost"].startswith("-")
+    assert "usage_suspect" in entry["flags"]
+    [estimate] = [flag for flag in entry["flags"] if flag.startswith("estimate=")]
+    input_tokens, output_tokens = map(int, estimate.removeprefix("estimate=").split("+"))
+    assert 0 < input_tokens < 100
+    assert 0 < output_tokens < 100
 
 
 def test_a_retry_that_helps_is_one_answer(gateway, upstream, openai_client):

@@ -9,7 +9,6 @@ from routing.wire.call import CallRequest
 from routing.wire.frame_pipe import FramePipe
 from routing.wire.provider_json import read_event_data, read_object
 from routing.wire.stream_errors import stream_error
-from routing.wire.text_length import text_length, tokens_of
 from routing.wire.usage_reading import (
     merge_anthropic_usage,
     read_anthropic_usage,
@@ -36,8 +35,7 @@ class AnthropicMessagesPassage:
 
     def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
         body = read_message(raw)
-        usage = read_anthropic_usage(body.get("usage"))
-        return BridgedAnswer(raw, usage, tokens_of(text_length(body["content"])))
+        return BridgedAnswer(raw, read_anthropic_usage(body.get("usage")), body["content"])
 
     def stream(self, call: CallRequest, *, created: int = 0) -> "AnthropicMessagesPassingPipe":
         return AnthropicMessagesPassingPipe()

@@ -12,7 +12,6 @@ from routing.wire.call import CallRequest
 from routing.wire.frame_pipe import FramePipe
 from routing.wire.provider_json import objects_of, read_event_data, read_object
 from routing.wire.stream_errors import stream_error
-from routing.wire.text_length import text_length, tokens_of
 from routing.wire.usage_reading import read_openai_usage, usage_in_error
 
 DONE = b"data: [DONE]\n\n"
@@ -42,8 +41,8 @@ class OpenAIChatPassage:
 
     def answer(self, raw: bytes, call: CallRequest, *, created: int = 0) -> BridgedAnswer:
         body = read_completion(raw)
-        length = sum(text_length(choice.get("message")) for choice in body["choices"])
-        return BridgedAnswer(raw, read_openai_usage(body.get("usage")), tokens_of(length))
+        said = [choice.get("message") for choice in body["choices"]]
+        return BridgedAnswer(raw, read_openai_usage(body.get("usage")), said)
 
     def stream(self, call: CallRequest, *, created: int = 0) -> "OpenAIChatPassingPipe":
         return OpenAIChatPassingPipe(call)

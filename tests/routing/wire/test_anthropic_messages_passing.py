@@ -111,7 +111,7 @@ def test_F12_an_end_without_message_stop_is_broken():
 
 
 def test_the_figures_of_a_broken_stream_cover_what_was_seen():
-    _, pipe, _ = run(PAIR, message_call(), [event(START), delta("x" * 40)])
+    _, pipe, _ = run(PAIR, message_call(), [event(START), delta("word " * 10)])
     assert pipe.usage_so_far == Usage(21, 5, 6, 4, 10, 0)
 
 
@@ -126,7 +126,7 @@ def test_ANT06_thinking_and_tool_arguments_count_as_output():
         event(
             {
                 "type": "content_block_delta",
-                "delta": {"type": "thinking_delta", "thinking": "t" * 40},
+                "delta": {"type": "thinking_delta", "thinking": "word " * 10},
             }
         ),
         event(
@@ -138,7 +138,7 @@ def test_ANT06_thinking_and_tool_arguments_count_as_output():
         event(
             {
                 "type": "content_block_delta",
-                "delta": {"type": "input_json_delta", "partial_json": "j" * 40},
+                "delta": {"type": "input_json_delta", "partial_json": "word " * 10},
             }
         ),
     ]
