@@ -35,7 +35,7 @@ def test_an_entry_is_stored_as_it_is():
     assert row.timezone == "Europe/Paris"
 
 
-def test_posting_twice_moves_nothing_twice():
+def test_posting_twice_moves_nothing_twice_G4():
     post(many(3), worker_id=None)
     again = post(many(4), worker_id=None)
     assert [row.request_id for row in again.entries] == ["req-3"]

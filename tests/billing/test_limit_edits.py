@@ -146,7 +146,7 @@ def test_a_team_that_moves_takes_its_days_along(team):
     }
 
 
-def test_open_counters_follow_a_ceiling_and_closed_ones_do_not(team):
+def test_R45_open_counters_follow_a_ceiling_and_closed_ones_do_not(team):
     limit = make_limit(team, "requests", "day", 10)
     today = timezone.now()
     for start in (today - timedelta(days=2), today - timedelta(hours=1)):

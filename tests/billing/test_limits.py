@@ -100,7 +100,7 @@ def test_a_soft_limit_refuses_nothing(team, caller):
     play(limits, asyncio.sleep(0))
 
 
-def test_a_new_period_starts_from_nothing(team, caller):
+def test_R48_a_new_period_starts_from_nothing(team, caller):
     make_limit(team, "requests", "minute", 1)
     limits = open_limits()
 

@@ -84,7 +84,7 @@ def test_the_demo_models_have_a_price():
     assert cost(Usage(input_tokens=10, cached_input_tokens=4, output_tokens=5), price) == 18_000
 
 
-def test_sync_applied_twice_changes_nothing():
+def test_R55_sync_applied_twice_changes_nothing():
     assert sync_prices(NOW).added
     assert sync_prices(NOW + timedelta(days=1)).added == ()
 

@@ -51,7 +51,7 @@ def test_others_are_called_back_for_what_is_lacking_alone(needed, calls_back):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_G1_a_refused_call_keeps_nothing_of_the_limits_that_had_room(team, caller):
+def test_G1_R46_a_refused_call_keeps_nothing_of_the_limits_that_had_room(team, caller):
     make_limit(team, "concurrent", "", 1)
     day = make_limit(team, "tokens", "day", 1000)
     one, other = open_limits(), open_limits()

@@ -54,7 +54,7 @@ def test_a_budget_for_5_calls_lets_5_of_50_through_that_would_each_hold_all_of_i
 
 
 @pytest.mark.faults
-def test_a_budget_for_20_calls_lets_20_of_200_through_and_never_a_21st(watched, upstream):
+def test_a_budget_for_20_calls_lets_20_of_200_through_and_never_a_21st_G1_G2(watched, upstream):
     told = rounds.story(watched, upstream, calls=200, fits=20, provider_seconds=2)
     prove(watched, [told])
 

@@ -73,7 +73,7 @@ def test_four_kills_over_600_calls_lose_nothing_F30(start, upstream):
 
 
 @pytest.mark.faults
-def test_kills_at_every_point_over_10000_calls_lose_nothing_F30_F31_G3(start, upstream):
+def test_kills_at_every_point_over_10000_calls_lose_nothing_F30_F31_G3_R47(start, upstream):
     watched = start(kills.config(upstream))
     killer = kills.Killer(watched, seed=2)
     # Between them, the runs on both databases strike at both.

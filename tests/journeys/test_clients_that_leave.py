@@ -86,7 +86,7 @@ def gateway(install, upstream, unreachable):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("kind", PATHS)
-def test_G9_F14_50_clients_leave_at_random_bytes(gateway, upstream, kind, mode):
+def test_G9_F14_R51_50_clients_leave_at_random_bytes(gateway, upstream, kind, mode):
     leave_and_check(gateway, upstream, kind, mode, 13)
 
 

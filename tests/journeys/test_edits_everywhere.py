@@ -83,7 +83,7 @@ def test_a_budget_that_is_raised_admits_on_every_worker(gateway, upstream):
     assert _statuses(gateway) == {200}
 
 
-def test_a_new_limit_binds_every_worker(gateway, upstream):
+def test_F37_a_new_limit_binds_every_worker(gateway, upstream):
     none = {"unit": "requests", "window": "total", "ceiling": 0}
     _edit(gateway, _config(upstream, _budget("10.00"), none))
     assert _statuses(gateway) == {429}

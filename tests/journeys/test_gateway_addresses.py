@@ -218,7 +218,7 @@ def test_a_team_is_held_to_its_models(gateway):
     assert (answer.status, answer.json["error"]["code"]) == (403, "model_not_allowed")
 
 
-def test_an_unpriced_model_is_closed_to_a_budget_and_open_without_one(gateway):
+def test_an_unpriced_model_is_closed_to_a_budget_and_open_without_one_F41_G7(gateway):
     anthropic = BODY.replace(b'"gpt"', b'"openai/plain"')
     assert post(gateway, CHAT, anthropic, SECRET).status == 200
 

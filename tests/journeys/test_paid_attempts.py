@@ -89,7 +89,7 @@ def test_G1b_an_attempt_that_a_budget_cannot_cover_any_more_is_not_made(gateway,
     assert Decimal(budget(gateway, "tight")["used"]) == Decimal(entry["cost"])
 
 
-def test_G1b_two_paid_attempts_of_a_call_stay_within_the_budget_together(gateway):
+def test_G1b_R56_two_paid_attempts_of_a_call_stay_within_the_budget_together(gateway):
     answer = send(gateway, "wide")
     assert answer.status == 200
     told = receipt(gateway, answer.headers["x-request-id"], SECRETS["wide"])

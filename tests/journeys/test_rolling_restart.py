@@ -138,7 +138,7 @@ async def _streams_over_a_restart(gateway):
     return dict(zip(names, said, strict=True))
 
 
-def test_F34_replacing_every_worker_breaks_no_stream_and_refuses_no_call(gateway):
+def test_F34_G14_replacing_every_worker_breaks_no_stream_and_refuses_no_call(gateway):
     callers = Callers(gateway.port)
     try:
         said = asyncio.run(_streams_over_a_restart(gateway))

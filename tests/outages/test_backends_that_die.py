@@ -16,7 +16,9 @@ SECONDS = 12.0
 ENDINGS_PER_SECOND = 20
 
 
-def test_whatever_connection_dies_nothing_is_lost_or_double_F29(install, postgresql, fake_provider):
+def test_whatever_connection_dies_nothing_is_lost_or_twice_F29_G4(
+    install, postgresql, fake_provider
+):
     url = postgresql.new_database()
     gateway = install(DATABASE_URL=url).start()
     load = SteadyLoad(gateway, SECRET, "brief", name="load")

@@ -106,7 +106,7 @@ def test_nobody_notices_that_redis_is_away_F25_F26_F27(both, redis, fake_provide
 
 
 @pytest.mark.faults
-def test_nobody_notices_that_redis_is_killed_frozen_or_emptied_for_30_s_F25_F26_F27(
+def test_nobody_notices_that_redis_is_killed_frozen_or_emptied_for_30_s_F25_F26_F27_G11(
     both, redis, fake_provider
 ):
     took = [goes_on(both, redis, fake_provider, how, LONG) for how in (killed, frozen, emptied)]

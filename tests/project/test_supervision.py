@@ -1,6 +1,7 @@
 """Workers that are told to go, hang or die, one at a time: real processes, real signals."""
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from keys.secrets import make_secret
 from tests.fake_provider import Behaviour, FakeProvider
 from tests.journeys import configuration
 from tests.loopback import wait_until
+from tests.outages.steady_load import NO_ANSWER, SteadyLoad, told
 from tests.process_family import stat_fields
 from tests.running_gateway import RunningGateway, running
 
@@ -186,3 +188,26 @@ def test_F30_a_stopped_worker_is_killed_and_replaced(gateway):
     wait_until(lambda: not is_alive(old), "the kill", seconds=SILENCE_SECONDS + 30)
     wait_until(lambda: gateway.worker_pids() != [], "another worker")
     assert "[DONE]" in stream(gateway, "openai/any")
+
+
+def test_G13_a_killed_worker_breaks_only_the_calls_that_it_was_answering(tmp_path, upstream):
+    callers = 12
+    with running(configured(tmp_path, upstream, WORKERS="4")) as gateway:
+        load = SteadyLoad(gateway, SECRET, "openai/any", name="all", callers=callers)
+        with load.going_on():
+            wait_until(lambda: len(load.calls) > 10 * callers, "calls on every worker")
+            killed = gateway.worker_pids()[0]
+            killed_at = time.monotonic()
+            os.kill(killed, signal.SIGKILL)
+            wait_until(
+                lambda: len(others := gateway.worker_pids()) == 4 and killed not in others,
+                "another worker",
+            )
+            going_on_at = time.monotonic()
+            wait_until(lambda: len(load.between(going_on_at, math.inf)) > 10 * callers, "calls")
+        assert set(told(load.calls)) <= {(200, ""), (NO_ANSWER, "")}
+        broken = [call for call in load.calls if call.status == NO_ANSWER]
+        # Whoever had a connection to it loses one call, and the next finds another worker.
+        assert len({call.name.rsplit("-", 1)[0] for call in broken}) == len(broken) < callers
+        assert all(call.at + call.seconds >= killed_at for call in broken)
+        wait_until(lambda: len(statuses(gateway)) == len(upstream.seen), "the ledger")
