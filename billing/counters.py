@@ -232,15 +232,14 @@ class CounterStore:
             holding.update(answered=answer.recall, running=answer.running)
 
     def _recalled(self) -> Recalled:
-        holdings = models.Holding.objects.filter(worker_id=self.worker_id, amount__gt=0)
-        unanswered = holdings.filter(answered__lt=F("counter__recalls"))
-        return Recalled(
-            recalls=dict(unanswered.values_list("counter_id", "counter__recalls")),
-            alone=self._is_alone(),
-        )
+        with connection.cursor() as cursor:
+            cursor.execute(_UNANSWERED, (self.worker_id,))
+            return Recalled(recalls=dict(cursor.fetchall()), alone=self._is_alone())
 
     def _is_alone(self) -> bool:
-        return not models.Worker.objects.exclude(id=self.worker_id).exists()
+        with connection.cursor() as cursor:
+            cursor.execute(_ANOTHER_WORKER, (self.worker_id,))
+            return cursor.fetchone() is None
 
     def _move(
         self,
@@ -285,6 +284,13 @@ class CounterStore:
         connection.close()
 
 
+# As text: every worker that holds anything asks both several times a second.
+_UNANSWERED = """
+    SELECT counter.id, counter.recalls
+    FROM billing_holding holding JOIN billing_counter counter ON counter.id = holding.counter_id
+    WHERE holding.worker_id = %s AND holding.amount > 0 AND holding.answered < counter.recalls
+"""
+_ANOTHER_WORKER = "SELECT 1 FROM billing_worker WHERE id <> %s LIMIT 1"
 _MOVE_COUNTER = "UPDATE billing_counter SET taken = taken + %s WHERE id = %s"
 _RAISE_HOLDING = """
     INSERT INTO billing_holding (counter_id, worker_id, amount, running, operation)
