@@ -13,11 +13,9 @@ from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis import Redis
 from redis.exceptions import RedisError
 
+from keys.cache_errors import CacheAwayError, CacheSparedError
+
 PAUSE_SECONDS = 2.0
-
-
-class RedisSparedError(RedisError):
-    """Redis failed a moment ago and was not asked."""
 
 
 class Circuit:
@@ -28,13 +26,13 @@ class Circuit:
         self._ask_again_at: float | None = None  # None while it answers
 
     def enter(self) -> None:
-        """Raises RedisSparedError unless the caller may ask; it then says how it went."""
+        """Raises CacheSparedError unless the caller may ask; it then says how it went."""
         with self._mutex:
             if self._ask_again_at is None:
                 return
             now = time.monotonic()
             if now < self._ask_again_at:
-                raise RedisSparedError("Redis failed a moment ago")
+                raise CacheSparedError("Redis failed a moment ago")
             # This caller tries for all; the others wait for what it finds.
             self._ask_again_at = now + PAUSE_SECONDS
 
@@ -66,9 +64,9 @@ def _client_behind(circuit: Circuit) -> type[RedisCacheClient]:
             circuit.enter()
             try:
                 answer = super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis leaves it out
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
                 circuit.failed()
-                raise
+                raise CacheAwayError(str(error)) from error
             circuit.worked()
             return answer
 

@@ -10,12 +10,11 @@ from typing import Any, cast
 
 from django.db import DatabaseError, InterfaceError
 from django_ratelimit.core import get_usage
-from redis.exceptions import RedisError
 
+from keys.cache_errors import CacheAwayError, CacheSparedError
 from keys.client_address import parse_address
-from keys.redis_cache import RedisSparedError
 
-_CACHE_ERRORS = (RedisError, OSError, DatabaseError, InterfaceError)
+_CACHE_ERRORS = (CacheAwayError, DatabaseError, InterfaceError)
 log = logging.getLogger(__name__)
 
 
@@ -33,7 +32,7 @@ def seconds_to_wait(group: str, subject: str, rate: str, *, count: bool = True) 
             "dict[str, Any] | None",
             get_usage(None, group=group, key=key, rate=rate, increment=count),
         )
-    except RedisSparedError:
+    except CacheSparedError:
         return 0  # said when Redis failed
     except _CACHE_ERRORS as error:
         log.warning("throttle_without_cache", extra={"group": group, "error": repr(error)})

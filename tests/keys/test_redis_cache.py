@@ -2,10 +2,10 @@ import socket
 import threading
 
 import pytest
-from redis.exceptions import RedisError
 
 from keys import redis_cache
-from keys.redis_cache import Circuit, RedisSparedError, SparingRedisCache
+from keys.cache_errors import CacheAwayError, CacheSparedError
+from keys.redis_cache import Circuit, SparingRedisCache
 
 TIMEOUTS = {"socket_timeout": 0.05, "socket_connect_timeout": 0.05}
 
@@ -35,9 +35,9 @@ def test_a_redis_that_hangs_is_asked_once_whichever_thread_asks_next(silent):
     for number in range(20):
         # As Django does it: every thread has a cache of its own.
         cache = SparingRedisCache(url, {"OPTIONS": TIMEOUTS})
-        with pytest.raises(RedisError) as refused:
+        with pytest.raises(CacheAwayError) as refused:
             cache.incr("count")
-        assert isinstance(refused.value, RedisSparedError) == (number > 0)
+        assert isinstance(refused.value, CacheSparedError) == (number > 0)
     assert len(taken) == 1
 
 
@@ -52,11 +52,11 @@ def test_after_the_pause_one_call_tries_for_all(monkeypatch):
     monkeypatch.setattr("keys.redis_cache.time.monotonic", lambda: now)
     circuit = Circuit()
     circuit.failed()
-    with pytest.raises(RedisSparedError):
+    with pytest.raises(CacheSparedError):
         circuit.enter()
     now += redis_cache.PAUSE_SECONDS
     circuit.enter()
-    with pytest.raises(RedisSparedError):
+    with pytest.raises(CacheSparedError):
         circuit.enter()
     circuit.worked()
     circuit.enter()
