@@ -1,10 +1,18 @@
 from datetime import date
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 
 from billing.ledger import post
-from billing.models import EntryChangedError, LabelTotal, LedgerEntry, SpendTotal
+from billing.models import (
+    Counter,
+    EntryChangedError,
+    Holding,
+    LabelTotal,
+    LedgerEntry,
+    SpendTotal,
+)
 from billing.totals import LATENCY_BUCKETS_MS, bucket_of
 from tests.billing.ledger_samples import (
     NOON,
@@ -88,6 +96,21 @@ def test_posting_a_charged_entry_again_lowers_nothing():
     post([charged], worker_id=worker.id)
     post([charged], worker_id=worker.id)
     assert (held(counter), taken(counter)) == (550_000, 1_000_000)
+
+
+def test_F35_a_worker_goes_on_beside_the_columns_that_a_newer_release_has_added():
+    with connection.cursor() as cursor:
+        for model in (LedgerEntry, SpendTotal, LabelTotal, Counter, Holding):
+            cursor.execute(f"ALTER TABLE {model._meta.db_table} ADD COLUMN later integer NULL")
+    team, worker = make_team(), make_worker()
+    counter = make_counter(team, "usd")
+    hold(counter, worker, 1_000_000)
+    charged = entry(team_id=team.id, end_user="u1", charges=(charge(counter, 450_000),))
+    post([charged], worker_id=worker.id)
+    post([charged], worker_id=worker.id)
+    assert (held(counter), taken(counter)) == (550_000, 1_000_000)
+    assert LedgerEntry.objects.get().cost_nano_usd == 450_000
+    assert SpendTotal.objects.get().cost_nano_usd == LabelTotal.objects.get().cost_nano_usd
 
 
 def test_a_holding_smaller_than_the_charge_leaves_the_books_equal():
