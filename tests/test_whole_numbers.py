@@ -30,7 +30,7 @@ PASSED_BY_MONEY = [
         for name in (
             "call_bound", "fallback", "pipeline", "running_call", "settlement", "streaming",
             "gateway_api/responses", "provider_failures", "wire/bridge", "wire/call",
-            "wire/input_bound", "wire/text_length",
+            "wire/input_bound", "wire/output_estimate",
         )
     ),
 ]  # fmt: skip
