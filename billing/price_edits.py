@@ -59,30 +59,70 @@ def set_price(
     Raises:
         InvalidPriceError: bad figures or name, or another price begins at that very instant.
     """
-    check_price(price, provider=provider, kind=kind, model=model)
     with transaction.atomic():
         series = models.Price.objects.filter(provider=provider, kind=kind, model=model)
         if effective_from is None:
             effective_from = now if series.exists() else BEGINNING
         holding = series.filter(effective_from__lte=effective_from).order_by("-effective_from")
-        current = holding.first()
-        if current is not None and same_figures(price_of(current), price):
-            return None
-        if current is not None and current.effective_from == effective_from:
-            raise InvalidPriceError(
-                "effective_from",
-                f"another price of {model} begins at {effective_from.isoformat()};"
-                " a price is never changed: let the new one begin later",
-            )
-        return models.Price.objects.create(
+        row = price_row(
+            price,
             provider=provider,
             kind=kind,
             model=model,
             effective_from=effective_from,
             source=source,
             checked_on=checked_on,
-            **{figure: getattr(price, figure) for figure in FIGURES},
         )
+        if not is_new(row, holding.first()):
+            return None
+        row.save(force_insert=True)
+        return row
+
+
+def price_row(
+    price: Price,
+    *,
+    model: str,
+    effective_from: datetime,
+    provider: str = "",
+    kind: str = "",
+    source: str = "",
+    checked_on: date | None = None,
+) -> models.Price:
+    """The row of a price, not saved.
+
+    Raises:
+        InvalidPriceError: bad figures or name.
+    """
+    check_price(price, provider=provider, kind=kind, model=model)
+    return models.Price(
+        provider=provider,
+        kind=kind,
+        model=model,
+        effective_from=effective_from,
+        source=source,
+        checked_on=checked_on,
+        **{figure: getattr(price, figure) for figure in FIGURES},
+    )
+
+
+def is_new(row: models.Price, current: models.Price | None) -> bool:
+    """Whether a row makes other figures hold than those that hold at its instant already.
+
+    Raises:
+        InvalidPriceError: another price begins at that very instant.
+    """
+    if current is None:
+        return True
+    if same_figures(price_of(current), price_of(row)):
+        return False
+    if current.effective_from == row.effective_from:
+        raise InvalidPriceError(
+            "effective_from",
+            f"another price of {row.model} begins at {row.effective_from.isoformat()};"
+            " a price is never changed: let the new one begin later",
+        )
+    return True
 
 
 def check_price(price: Price, *, provider: str, kind: str, model: str) -> None:

@@ -5,13 +5,14 @@ A name whose latest price was set by hand belongs to the administrator and is le
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from operator import attrgetter
 
 from django.db import transaction
 
 from billing import models
 from billing.price_book import BookedPrice, booked
-from billing.price_edits import same_figures, set_price
+from billing.price_edits import is_new, price_row, same_figures
 from billing.price_list import SOURCE, ListedPrice, listed_prices, source
 
 
@@ -35,16 +36,19 @@ def sync_prices(now: datetime, *, dry_run: bool = False) -> SyncReport:
         listed: dict[tuple[str, str], list[ListedPrice]] = defaultdict(list)
         for price in listed_prices():
             listed[price.kind, price.model].append(price)
-        added: list[BookedPrice] = []
+        added: list[models.Price] = []
         kept = []
+        edition = source()
         for name, steps in listed.items():
             rows = known[name]
             if rows and not rows[-1].source.startswith(f"{SOURCE} "):
                 kept.append(name)
             else:
-                added += _add(_missing(rows, steps, now), now)
+                added += _new_rows(rows, _missing(rows, steps, now), edition, now.date())
+        # Some hundreds at the first start: one by one they would be most of it.
+        models.Price.objects.bulk_create(added)
         transaction.set_rollback(dry_run)
-    return SyncReport(tuple(added), tuple(kept))
+    return SyncReport(tuple(map(booked, added)), tuple(kept))
 
 
 def _known_rows() -> dict[tuple[str, str], list[models.Price]]:
@@ -74,17 +78,21 @@ def _holds(rows: list[models.Price], step: ListedPrice) -> bool:
     return bool(holding) and same_figures(holding[-1], step.price)
 
 
-def _add(steps: list[ListedPrice], now: datetime) -> list[BookedPrice]:
-    rows = [
-        set_price(
+def _new_rows(
+    rows: list[models.Price], steps: list[ListedPrice], edition: str, checked_on: date
+) -> list[models.Price]:
+    """What these steps add to the rows of their name, not saved."""
+    added: list[models.Price] = []
+    for step in steps:
+        row = price_row(
             step.price,
             kind=step.kind,
             model=step.model,
             effective_from=step.effective_from,
-            now=now,
-            source=source(),
-            checked_on=now.date(),
+            source=edition,
+            checked_on=checked_on,
         )
-        for step in steps
-    ]
-    return [booked(row) for row in rows if row is not None]
+        holding = [one for one in (*rows, *added) if one.effective_from <= row.effective_from]
+        if is_new(row, max(holding, key=attrgetter("effective_from"), default=None)):
+            added.append(row)
+    return added

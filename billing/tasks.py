@@ -5,7 +5,7 @@ from celery import shared_task
 from django.db import DatabaseError
 from django.utils import timezone
 
-from billing import alert_delivery, alert_retention, alert_sweep, books, counter_sweep, price_sync
+from billing import alert_delivery, alert_retention, alert_sweep, books, counter_sweep
 
 log = structlog.get_logger(__name__)
 
@@ -13,6 +13,9 @@ log = structlog.get_logger(__name__)
 @shared_task(name="billing.sync_prices")  # type: ignore[untyped-decorator]  # celery ships no types
 def sync_prices() -> None:
     """Daily: prices that an update of the price list brought."""
+    # Here: the price list is a tenth of the memory of a worker that never asks for it.
+    from billing import price_sync  # noqa: PLC0415
+
     report = price_sync.sync_prices(timezone.now())
     log.info("prices_synced", added=len(report.added), kept_by_hand=len(report.kept))
 

@@ -11,7 +11,6 @@ from django.db import transaction
 
 from billing.price_data import DEMO_KIND, DEMO_MODELS, DEMO_PRICE, DEMO_PRICE_SOURCE
 from billing.price_edits import set_price
-from billing.price_sync import sync_prices
 from gateway_project.environment import Environment
 from keys.accounts import create_administrator
 from keys.issuing import issue_key
@@ -54,6 +53,9 @@ def seed(environment: Environment, now: datetime) -> FirstStart | None:
 
 
 def _add_prices(now: datetime) -> None:
+    # Here: to read the price list takes as long as all other imports of a start.
+    from billing.price_sync import sync_prices  # noqa: PLC0415
+
     set_price(DEMO_PRICE, kind=DEMO_KIND, model=DEMO_MODELS, now=now, source=DEMO_PRICE_SOURCE)
     sync_prices(now)
 
