@@ -12,7 +12,7 @@ from django.db import transaction
 
 from billing import models
 from billing.price_book import BookedPrice, booked
-from billing.price_edits import is_new, price_row, same_figures
+from billing.price_edits import is_new, price_row
 from billing.price_list import SOURCE, ListedPrice, listed_prices, source
 
 
@@ -44,7 +44,7 @@ def sync_prices(now: datetime, *, dry_run: bool = False) -> SyncReport:
             if rows and not rows[-1].source.startswith(f"{SOURCE} "):
                 kept.append(name)
             else:
-                added += _new_rows(rows, _missing(rows, steps, now), edition, now.date())
+                added += _new_rows(rows, _counting(rows, steps, now), edition, now.date())
         # Some hundreds at the first start: one by one they would be most of it.
         models.Price.objects.bulk_create(added)
         transaction.set_rollback(dry_run)
@@ -58,24 +58,19 @@ def _known_rows() -> dict[tuple[str, str], list[models.Price]]:
     return known
 
 
-def _missing(
+def _counting(
     rows: list[models.Price], steps: list[ListedPrice], now: datetime
 ) -> list[ListedPrice]:
-    """Steps to add. Once a name has prices its past is settled: only today's and later count."""
+    """Steps that count. Once a name has prices its past is settled: only today's and later do."""
     if not rows:
         return steps
     past = [step for step in steps if step.effective_from <= now]
-    missing = [step for step in steps if step.effective_from > now]
+    counting = [step for step in steps if step.effective_from > now]
     if past:
         today, newest = past[-1], max(row.effective_from for row in rows)
         begins = today.effective_from if today.effective_from > newest else now
-        missing.insert(0, ListedPrice(today.kind, today.model, begins, today.price))
-    return [step for step in missing if not _holds(rows, step)]
-
-
-def _holds(rows: list[models.Price], step: ListedPrice) -> bool:
-    holding = [booked(row).price for row in rows if row.effective_from <= step.effective_from]
-    return bool(holding) and same_figures(holding[-1], step.price)
+        counting.insert(0, ListedPrice(today.kind, today.model, begins, today.price))
+    return counting
 
 
 def _new_rows(

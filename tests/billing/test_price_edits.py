@@ -9,11 +9,11 @@ from genai_prices import Usage as ListUsage
 from genai_prices import data
 from genai_prices.types import ClauseEquals, ClauseOr
 
-from billing import models
+from billing import models, price_sync
 from billing.price_book import load_price_book
 from billing.price_data import DEMO_KIND, DEMO_MODELS, DEMO_PRICE
 from billing.price_edits import BEGINNING, InvalidPriceError, set_price
-from billing.price_list import KINDS, listed_prices
+from billing.price_list import KINDS, ListedPrice, listed_prices
 from billing.price_sync import sync_prices
 from billing.pricing import Price, cost
 from billing.usage import Usage
@@ -133,6 +133,20 @@ def test_a_dated_price_change_holds_from_its_day():
         "2000-01-01",
         "2026-03-13",
     ]
+
+
+def test_a_price_that_the_list_raises_for_a_while_comes_down_again(monkeypatch):
+    month = timedelta(days=30)
+    steps = [(BEGINNING, CHEAP), (NOW + month, DEAR), (NOW + 2 * month, CHEAP)]
+    listed = [ListedPrice("openai", "m", *step) for step in steps]
+    monkeypatch.setattr(price_sync, "listed_prices", lambda: listed[:1])
+    sync_prices(NOW)
+    monkeypatch.setattr(price_sync, "listed_prices", lambda: listed)
+    assert len(sync_prices(NOW).added) == 2
+    assert sync_prices(NOW).added == ()
+    book = load_price_book()
+    held = [book.price_for("p", "openai", "m", NOW + number * month) for number in range(3)]
+    assert [price and price.input for price in held] == [CHEAP.input, DEAR.input, CHEAP.input]
 
 
 def test_a_threshold_of_the_list_becomes_the_prices_above():
